@@ -1,0 +1,4 @@
+//! `overlay`.
+fn main() {
+    println!("overlay");
+}
