@@ -1,2 +1,24 @@
-//! Shared.
+//! What the eBPF programs and the userspace of `overlay` share: newtypes, drop reasons, header code, and the keys,
+//! values, names and sizes of every map.
+//!
+//! Everything here is plain data and pure functions, so that it runs, and is tested, on the host. Multi-byte integers
+//! in map keys and values are in host byte order unless an item says otherwise; header code speaks network byte order.
+
 #![no_std]
+#![forbid(unsafe_op_in_unsafe_fn)]
+
+mod drop_reason;
+pub mod header;
+mod if_index;
+mod mac;
+pub mod maps;
+mod underlay_addr;
+mod vni;
+mod vtep_id;
+
+pub use drop_reason::DropReason;
+pub use if_index::IfIndex;
+pub use mac::{MacAddr, ParseMacError};
+pub use underlay_addr::UnderlayAddr;
+pub use vni::{ParseVniError, Vni};
+pub use vtep_id::VtepId;

@@ -1,16 +1,82 @@
-//! The forwarding path of `overlay`.
+//! The forwarding path of `overlay`: entry points only. A packet's way can be read off the modules' names.
+
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{macros::classifier, programs::TcContext};
+mod clock;
+mod decap;
+mod encap;
+mod flood;
+mod foreign;
+mod frame;
+mod from_port;
+mod from_uplink;
+mod from_uplink_xdp;
+mod helper;
+mod learn;
+mod maps;
+mod mark;
+mod next_hop;
+mod packet;
+mod redirect;
+mod skb;
+mod verdict;
 
+use aya_ebpf::{
+    bindings::{
+        TC_ACT_SHOT, TC_ACT_UNSPEC,
+        xdp_action::{XDP_DROP, XDP_PASS},
+    },
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+
+use crate::{
+    from_uplink_xdp::Early,
+    maps::drops,
+    skb::Skb,
+    verdict::{Outcome, Verdict},
+};
+
+/// TC ingress of a port: what a workload sends.
 #[classifier]
-/// TC ingress of a port.
-pub fn from_port(_ctx: TcContext) -> i32 {
-    -1
+fn from_port(context: TcContext) -> i32 {
+    act(from_port::handle(&mut Skb::new(context)))
 }
 
-#[cfg(not(test))]
+/// TC ingress of an uplink: what the underlay brings.
+#[classifier]
+fn from_uplink(context: TcContext) -> i32 {
+    act(from_uplink::handle(&mut Skb::new(context)))
+}
+
+/// XDP on an uplink: takes outer headers off early, where that is safe.
+#[xdp(frags)]
+fn from_uplink_xdp(context: XdpContext) -> u32 {
+    match from_uplink_xdp::handle(&context) {
+        Early::Untouched | Early::Stripped => XDP_PASS,
+        Early::Broken => {
+            drops::count(overlay_common::DropReason::DecapFailed);
+            XDP_DROP
+        }
+    }
+}
+
+/// What the kernel shall do with a frame. `TC_ACT_UNSPEC` lets the next program on the hook have it.
+#[inline(always)]
+fn act(outcome: Outcome) -> i32 {
+    match outcome {
+        Ok(Verdict::NotOurs) => TC_ACT_UNSPEC,
+        Ok(Verdict::Redirected(action)) => action,
+        Ok(Verdict::Copied) => TC_ACT_SHOT,
+        Err(reason) => {
+            drops::count(reason);
+            TC_ACT_SHOT
+        }
+    }
+}
+
+#[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}

@@ -1,0 +1,105 @@
+use core::fmt;
+
+macro_rules! drop_reasons {
+    ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
+        /// Why a frame was dropped. Counted per CPU in the map `DROPS`, one slot each.
+        #[repr(u8)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum DropReason {
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl DropReason {
+            /// Every reason, in the order of the slots of `DROPS`.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
+
+            /// The name that commands print.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// A frame on a port, or inside a tunnel packet, is shorter than an Ethernet header.
+    InnerTruncated = "inner-truncated",
+    /// The inner source MAC is a group address or zero.
+    BadSourceMac = "bad-source-mac",
+    /// The inner frame carries a VLAN tag (RFC 7348, section 6.1).
+    InnerVlan = "inner-vlan",
+    /// The program runs on a device that is no port of this instance.
+    UnknownPort = "unknown-port",
+    /// The destination is behind the port the frame came from.
+    SamePort = "same-port",
+    /// The destination MAC is unknown and the segment does not flood.
+    UnknownUnicast = "unknown-unicast",
+    /// A frame to be flooded, in a segment with nobody else in it.
+    NoReceivers = "no-receivers",
+    /// An entry names a remote VTEP that is gone.
+    UnknownVtep = "unknown-vtep",
+    /// The underlay has no route to the remote VTEP.
+    NoRoute = "no-route",
+    /// The route to the remote VTEP leaves by a device that is no uplink.
+    NotAnUplink = "not-an-uplink",
+    /// The next hop's MAC is not resolved yet; the kernel is at it.
+    NextHopUnresolved = "next-hop-unresolved",
+    /// The frame and its outer headers exceed the MTU of the path to the remote VTEP.
+    TooBig = "too-big",
+    /// The kernel would not make room for the outer headers.
+    EncapFailed = "encap-failed",
+    /// The kernel would not remove the outer headers.
+    DecapFailed = "decap-failed",
+    /// The kernel would not send a copy to a device.
+    RedirectFailed = "redirect-failed",
+    /// A packet for our VTEP ends within its outer headers, or its IP length exceeds it.
+    OuterTruncated = "outer-truncated",
+    /// A packet for our VTEP is a fragment; VTEPs must not fragment (RFC 7348, section 4.3).
+    OuterFragment = "outer-fragment",
+    /// The outer IPv4 header checksum is wrong.
+    OuterChecksum = "outer-checksum",
+    /// The outer UDP length does not fit the IP length.
+    UdpLength = "udp-length",
+    /// The I flag of the VXLAN header is clear (RFC 7348, section 5).
+    NoVniFlag = "no-vni-flag",
+    /// A packet for our VTEP names a VNI that is no segment here, nor served by another VXLAN on this host.
+    UnknownVni = "unknown-vni",
+    /// A packet for our VTEP comes from an address that is no member of its segment.
+    NotAMember = "not-a-member",
+    /// A frame out of a tunnel whose destination is behind a tunnel: it must never go back into one.
+    TunnelToTunnel = "tunnel-to-tunnel",
+}
+
+impl DropReason {
+    /// How many reasons there are: the size of `DROPS`.
+    pub const COUNT: u32 = Self::ALL.len() as u32;
+
+    /// The slot in `DROPS`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self as u32
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_in_order_and_names_differ() {
+        for (index, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index() as usize, index);
+            assert_eq!(DropReason::ALL.iter().filter(|other| other.name() == reason.name()).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Header code: pure, without a packet or a context, tested on the host.
+
+pub mod checksum;
+pub mod eth;
+pub mod ipv4;
+pub mod outer;
+pub mod udp;
+pub mod vxlan;

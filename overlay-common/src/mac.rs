@@ -1,0 +1,130 @@
+use core::{fmt, str::FromStr};
+
+use bytemuck::{Pod, Zeroable};
+
+/// A 48-bit Ethernet address, in the order of its bytes on the wire.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+pub struct MacAddr([u8; 6]);
+
+impl MacAddr {
+    /// `ff:ff:ff:ff:ff:ff`.
+    pub const BROADCAST: Self = Self([0xff; 6]);
+
+    /// Takes six bytes as they are on the wire.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(bytes: [u8; 6]) -> Self {
+        Self(bytes)
+    }
+
+    /// The six bytes as they are on the wire.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bytes(self) -> [u8; 6] {
+        self.0
+    }
+
+    /// Whether the group bit is set: multicast and broadcast (IEEE 802, section 8.2).
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_group(self) -> bool {
+        self.0[0] & 1 != 0
+    }
+
+    /// Whether it is all zeros.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        let [a, b, c, d, e, f] = self.0;
+        a | b | c | d | e | f == 0
+    }
+
+    /// Whether a station may have it: neither a group nor all zeros. Only such an address can be a frame's source or
+    /// stand in the FDB.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_station(self) -> bool {
+        !self.is_group() && !self.is_zero()
+    }
+}
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// A text is not six two-digit hexadecimal bytes between colons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseMacError;
+
+impl fmt::Display for ParseMacError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a MAC address; write it like 02:00:00:00:00:01")
+    }
+}
+
+impl core::error::Error for ParseMacError {}
+
+impl FromStr for MacAddr {
+    type Err = ParseMacError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.split(':');
+        let mut bytes = [0; 6];
+        for byte in &mut bytes {
+            let part = parts.next().ok_or(ParseMacError)?;
+            if part.len() != 2 || !part.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                return Err(ParseMacError);
+            }
+            *byte = u8::from_str_radix(part, 16).map_err(|_| ParseMacError)?;
+        }
+        if parts.next().is_some() {
+            return Err(ParseMacError);
+        }
+        Ok(Self(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::string::ToString as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn kinds() {
+        assert!(MacAddr::BROADCAST.is_group());
+        assert!(MacAddr::default().is_zero());
+        assert!(!MacAddr::new([1, 0, 0x5e, 0, 0, 1]).is_station());
+        assert!(MacAddr::new([2, 0, 0, 0, 0, 1]).is_station());
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_mac() {
+        for text in [
+            "",
+            "02:00:00:00:00",
+            "02:00:00:00:00:01:02",
+            "2:0:0:0:0:1",
+            "+2:00:00:00:00:01",
+            "0g:00:00:00:00:01",
+        ] {
+            assert_eq!(text.parse::<MacAddr>(), Err(ParseMacError), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_round_trip(bytes: [u8; 6]) {
+            let mac = MacAddr::new(bytes);
+            prop_assert_eq!(mac.to_string().parse(), Ok(mac));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `CONFIG`: what holds for the whole instance.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::map_data;
+use crate::UnderlayAddr;
+
+/// The map's name: an array of one [`Config`].
+pub const NAME: &str = "CONFIG";
+
+/// The only index.
+pub const INDEX: u32 = 0;
+
+/// Number of the layout of all maps; a program of another layout must not touch them.
+pub const SCHEMA: u32 = 1;
+
+/// How many local VTEP addresses there can be.
+pub const MAX_LOCALS: usize = 4;
+
+/// What holds for the whole instance.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Config {
+    netns_cookie: u64,
+    schema: u32,
+    port: u16,
+    local_count: u8,
+    restore_forwarding: u8,
+    locals: [UnderlayAddr; MAX_LOCALS],
+}
+
+map_data!(Config);
+
+impl Config {
+    /// A VTEP at the addresses `locals` and UDP port `port` (host byte order) in the network namespace with that
+    /// cookie. `None` if there is no local address or more than [`MAX_LOCALS`].
+    #[must_use]
+    pub fn new(netns_cookie: u64, locals: &[UnderlayAddr], port: u16) -> Option<Self> {
+        let mut all = [UnderlayAddr::default(); MAX_LOCALS];
+        all.get_mut(..locals.len())?.copy_from_slice(locals);
+        let local_count = u8::try_from(locals.len()).ok().filter(|&count| count > 0)?;
+        Some(Self { netns_cookie, schema: SCHEMA, port, local_count, restore_forwarding: 0, locals: all })
+    }
+
+    /// Notes that `down` has to turn the loopback device's IPv4 forwarding off again.
+    #[must_use]
+    pub const fn with_forwarding_to_restore(mut self, restore: bool) -> Self {
+        self.restore_forwarding = restore as u8;
+        self
+    }
+
+    /// Whether `down` has to turn the loopback device's IPv4 forwarding off again.
+    #[must_use]
+    pub const fn forwarding_to_restore(&self) -> bool {
+        self.restore_forwarding != 0
+    }
+
+    /// The layout the maps were made with; compare with [`SCHEMA`].
+    #[must_use]
+    pub const fn schema(&self) -> u32 {
+        self.schema
+    }
+
+    /// The kernel's cookie of the network namespace (`SO_NETNS_COOKIE`), unique until reboot.
+    #[must_use]
+    pub const fn netns_cookie(&self) -> u64 {
+        self.netns_cookie
+    }
+
+    /// The UDP port of the VTEP, host byte order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The addresses of the local VTEP.
+    #[must_use]
+    pub fn locals(&self) -> &[UnderlayAddr] {
+        &self.locals[..usize::from(self.local_count).min(MAX_LOCALS)]
+    }
+
+    /// Whether `addr` is an address of the local VTEP.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_local(&self, addr: UnderlayAddr) -> bool {
+        let mut index = 0;
+        while index < MAX_LOCALS {
+            if index < self.local_count as usize && self.locals[index] == addr {
+                return true;
+            }
+            index += 1;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locals() {
+        let one = UnderlayAddr::from_ipv4([10, 0, 0, 1]);
+        let two = UnderlayAddr::from_ipv4([10, 0, 0, 2]);
+        let config = Config::new(1, &[one], 4789).unwrap();
+        assert_eq!(config.locals(), [one]);
+        assert!(config.is_local(one));
+        assert!(!config.is_local(two));
+        assert!(!config.is_local(UnderlayAddr::default()));
+        assert_eq!(Config::new(1, &[], 4789), None);
+        assert_eq!(Config::new(1, &[one; MAX_LOCALS + 1], 4789), None);
+    }
+
+    #[test]
+    fn layout() {
+        assert_eq!(size_of::<Config>(), 16 + 16 * MAX_LOCALS);
+    }
+}

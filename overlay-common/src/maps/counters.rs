@@ -1,0 +1,71 @@
+//! `STATS`: packets and bytes, per CPU, per segment and remote VTEP.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::map_data;
+use crate::{Vni, VtepId};
+
+/// The map's name: a per-CPU hash of [`CountersKey`] to [`Counters`]. Entries are made with the segment and the tunnel.
+pub const NAME: &str = "STATS";
+
+/// Segments and tunnels there can be counters for.
+pub const MAX_ENTRIES: usize = super::segment::MAX_ENTRIES + super::member::MAX_ENTRIES;
+
+/// Whose packets: those of a segment that go to or come from one remote VTEP, or those switched inside it on this host.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct CountersKey {
+    vni: u32,
+    vtep: u32,
+}
+
+/// Packets and bytes of inner frames, Ethernet header included. A packet that the kernel carries whole and segments
+/// later counts as its segments.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Counters {
+    /// Frames from ports.
+    pub tx_packets: u64,
+    /// Their bytes.
+    pub tx_bytes: u64,
+    /// Frames out of tunnels.
+    pub rx_packets: u64,
+    /// Their bytes.
+    pub rx_bytes: u64,
+}
+
+map_data!(CountersKey, Counters);
+
+impl CountersKey {
+    /// Packets of `vni` to and from `vtep`; `None`: between ports of this host.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(vni: Vni, vtep: Option<VtepId>) -> Self {
+        let vtep = match vtep {
+            Some(vtep) => vtep.index(),
+            None => 0,
+        };
+        Self { vni: vni.get(), vtep }
+    }
+
+    /// The segment.
+    #[must_use]
+    pub const fn vni(self) -> Option<Vni> {
+        Vni::new(self.vni)
+    }
+
+    /// The remote VTEP; `None`: between ports of this host.
+    #[must_use]
+    pub fn vtep(self) -> Option<VtepId> {
+        u16::try_from(self.vtep).ok().and_then(VtepId::new)
+    }
+}
+
+impl core::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.tx_packets += other.tx_packets;
+        self.tx_bytes += other.tx_bytes;
+        self.rx_packets += other.rx_packets;
+        self.rx_bytes += other.rx_bytes;
+    }
+}

@@ -1,0 +1,30 @@
+//! Keys, values, names and sizes of the maps, one module each: the one place where they stand.
+//!
+//! All are plain data without hidden padding. Fields are private; constructors and accessors speak newtypes.
+
+pub mod config;
+pub mod counters;
+pub mod drops;
+pub mod fdb;
+pub mod flood;
+pub mod member;
+pub mod next_hop;
+pub mod port;
+pub mod segment;
+pub mod uplink;
+pub mod vtep;
+
+/// Implements `aya::Pod` for map keys and values; with [`bytemuck::Pod`] derived, they are plain data.
+macro_rules! map_data {
+    ($($type:ty),+) => {$(
+        #[cfg(feature = "user")]
+        // SAFETY: `bytemuck::Pod`, required below, is the stronger promise.
+        unsafe impl aya::Pod for $type {}
+
+        const _: fn() = || {
+            fn plain_data<T: bytemuck::Pod>() {}
+            plain_data::<$type>();
+        };
+    )+};
+}
+pub(crate) use map_data;

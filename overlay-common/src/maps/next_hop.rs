@@ -1,0 +1,88 @@
+//! `NEXT_HOPS`: how a packet leaves for a remote VTEP, as the kernel's FIB last said.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::map_data;
+use crate::{IfIndex, MacAddr, header::eth};
+
+/// The map's name: a per-CPU array of [`NextHop`], indexed by [`crate::VtepId::index`]. Each CPU asks for itself, so
+/// that none ever sees half an answer.
+pub const NAME: &str = "NEXT_HOPS";
+
+/// How long an answer of the FIB is used, in nanoseconds. A route or neighbour that changes is followed within this,
+/// with no process of ours alive.
+pub const FRESH_NS: u64 = 100_000_000;
+
+/// The way to a remote VTEP.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct NextHop {
+    ethernet: [u8; eth::LEN],
+    mtu: u16,
+    uplink: u32,
+    pad: u32,
+    fresh_until: u64,
+}
+
+map_data!(NextHop);
+
+impl NextHop {
+    /// No way known: zeros, never fresh.
+    pub const NONE: Self = Self { ethernet: [0; eth::LEN], mtu: 0, uplink: 0, pad: 0, fresh_until: 0 };
+
+    /// To `destination` out of `uplink`, whose own address is `source`; `mtu` bounds the outer IP packet, in bytes.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(uplink: IfIndex, source: MacAddr, destination: MacAddr, mtu: u16, now: u64) -> Self {
+        Self {
+            ethernet: eth::ipv4_header(destination, source),
+            mtu,
+            uplink: uplink.get(),
+            pad: 0,
+            fresh_until: now + FRESH_NS,
+        }
+    }
+
+    /// Whether it may be used at `now`, nanoseconds of the monotonic clock.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_fresh(&self, now: u64) -> bool {
+        now < self.fresh_until
+    }
+
+    /// The device to send by; `None` for a slot never filled.
+    #[inline(always)]
+    #[must_use]
+    pub const fn uplink(&self) -> Option<IfIndex> {
+        IfIndex::new(self.uplink)
+    }
+
+    /// The outer Ethernet header.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ethernet(&self) -> &[u8; eth::LEN] {
+        &self.ethernet
+    }
+
+    /// The largest outer IP packet that fits the path, in bytes; 0 if not known.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mtu(&self) -> u16 {
+        self.mtu
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn freshness() {
+        let hop = NextHop::new(IfIndex::new(3).unwrap(), MacAddr::default(), MacAddr::BROADCAST, 1500, 10);
+        assert!(hop.is_fresh(10));
+        assert!(!hop.is_fresh(10 + FRESH_NS));
+        assert!(!NextHop::NONE.is_fresh(0));
+        assert_eq!(NextHop::NONE.uplink(), None);
+        assert_eq!(size_of::<NextHop>(), 32);
+    }
+}

@@ -1,0 +1,54 @@
+//! `PORTS`: the devices that face workloads.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::map_data;
+use crate::Vni;
+
+/// The map's name: a hash of device index (`u32`) to [`Port`].
+pub const NAME: &str = "PORTS";
+
+/// Ports an instance can have.
+pub const MAX_ENTRIES: usize = 1 << 14;
+
+/// A port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Port {
+    vni: u32,
+    kind: u32,
+}
+
+map_data!(Port);
+
+/// How frames are handed to a port's workload.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortKind {
+    /// Any device: frames are sent by it.
+    Device = 0,
+    /// A veth whose peer is in another network namespace: frames may go straight to the peer.
+    VethPeer = 1,
+}
+
+impl Port {
+    /// A port of segment `vni`.
+    #[must_use]
+    pub const fn new(vni: Vni, kind: PortKind) -> Self {
+        Self { vni: vni.get(), kind: kind as u32 }
+    }
+
+    /// The segment. `None` only for an entry that no constructor made.
+    #[inline(always)]
+    #[must_use]
+    pub const fn vni(&self) -> Option<Vni> {
+        Vni::new(self.vni)
+    }
+
+    /// How frames are handed over.
+    #[inline(always)]
+    #[must_use]
+    pub const fn kind(&self) -> PortKind {
+        if self.kind == PortKind::VethPeer as u32 { PortKind::VethPeer } else { PortKind::Device }
+    }
+}

@@ -1,0 +1,76 @@
+//! `SEGMENTS`: the settings of each segment.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::map_data;
+
+/// The map's name: a hash of VNI (`u32`) to [`Segment`].
+pub const NAME: &str = "SEGMENTS";
+
+/// Segments an instance can have.
+pub const MAX_ENTRIES: usize = 1 << 14;
+
+const LEARNING: u32 = 1;
+const FLOOD: u32 = 1 << 1;
+
+/// The settings of a segment.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Segment {
+    flags: u32,
+}
+
+map_data!(Segment);
+
+impl Default for Segment {
+    /// Learns and floods.
+    fn default() -> Self {
+        Self { flags: LEARNING | FLOOD }
+    }
+}
+
+impl Segment {
+    /// Whether source addresses are learned.
+    #[inline(always)]
+    #[must_use]
+    pub const fn learning(self) -> bool {
+        self.flags & LEARNING != 0
+    }
+
+    /// Whether unknown unicast is flooded; broadcast and multicast always are.
+    #[inline(always)]
+    #[must_use]
+    pub const fn flood(self) -> bool {
+        self.flags & FLOOD != 0
+    }
+
+    /// The same with learning on or off.
+    #[must_use]
+    pub const fn with_learning(self, on: bool) -> Self {
+        self.with(LEARNING, on)
+    }
+
+    /// The same with flooding of unknown unicast on or off.
+    #[must_use]
+    pub const fn with_flood(self, on: bool) -> Self {
+        self.with(FLOOD, on)
+    }
+
+    const fn with(self, flag: u32, on: bool) -> Self {
+        Self { flags: if on { self.flags | flag } else { self.flags & !flag } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags() {
+        let segment = Segment::default();
+        assert!(segment.learning() && segment.flood());
+        assert!(!segment.with_learning(false).learning());
+        assert!(segment.with_learning(false).flood());
+        assert!(segment.with_flood(false).with_flood(true).flood());
+    }
+}

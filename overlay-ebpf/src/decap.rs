@@ -1,0 +1,151 @@
+//! Recognising packets of our tunnels: the checks that a packet passes before its inner frame is believed.
+
+use network_types::{eth::EthHdr, ip::Ipv4Hdr, udp::UdpHdr, vxlan::VxlanHdr};
+use overlay_common::{
+    DropReason, UnderlayAddr, Vni, VtepId,
+    header::{
+        checksum, eth,
+        eth::Payload,
+        ipv4::{self, Fragment},
+        udp, vxlan,
+    },
+    maps::{config::Config, segment::Segment},
+};
+
+use crate::{
+    maps::{config, members, segments},
+    packet::Packet,
+};
+
+/// Bytes that must be linear to see every header of a packet without IP options, the inner Ethernet header included.
+pub(crate) const HEADERS_LEN: u32 = (eth::LEN + ipv4::LEN + udp::LEN + vxlan::LEN + eth::LEN) as u32;
+
+/// A packet that came through a tunnel: its segment, and the member VTEP that sent it.
+#[derive(Clone, Copy)]
+pub(crate) struct Tunnel {
+    pub(crate) vni: Vni,
+    pub(crate) segment: Segment,
+    pub(crate) vtep: VtepId,
+}
+
+/// Where the inner frame of a packet lies.
+#[derive(Clone, Copy)]
+pub(crate) struct Span {
+    /// Its offset: bytes of all outer headers.
+    pub(crate) start: usize,
+    /// Where it ends, in bytes from the start of the packet; `None`: where the packet does.
+    pub(crate) end: Option<usize>,
+}
+
+/// A packet that is addressed to our VTEP.
+struct Addressed {
+    source: UnderlayAddr,
+    udp_at: usize,
+    /// Bytes of UDP header and payload that IP makes room for; `None` where the kernel carries several packets as one.
+    udp_room: Option<usize>,
+    fragment: Fragment,
+    checksum_is_right: bool,
+}
+
+/// Recognises a packet for one of our segments from one of its members. `Ok(None)`: it is not ours.
+///
+/// A packet that a `vxlan` device of the kernel serves is not ours either. `foreign` tells whether somebody listens on
+/// the UDP port; it is asked only about a packet that no segment of ours can be found for.
+#[inline(always)]
+pub(crate) fn recognise<P: Packet>(
+    packet: &P,
+    foreign: impl FnOnce(&P) -> bool,
+) -> Result<Option<(Tunnel, Span)>, DropReason> {
+    let Some(addressed) = config::get().and_then(|config| addressed(packet, config)) else {
+        return Ok(None);
+    };
+    let (vni, segment) = match segment(packet, addressed.udp_at) {
+        Ok(found) => found,
+        Err(_) if foreign(packet) => return Ok(None),
+        Err(reason) => return Err(reason),
+    };
+    let span = span(packet, &addressed)?;
+    let vtep = members::get(vni, addressed.source).ok_or(DropReason::NotAMember)?;
+    Ok(Some((Tunnel { vni, segment, vtep }, span)))
+}
+
+/// Whether a packet is UDP over IPv4 for one of our VTEP's addresses and its port.
+#[inline(always)]
+fn addressed<P: Packet>(packet: &P, config: &Config) -> Option<Addressed> {
+    let ethernet = packet.get::<EthHdr>(0)?;
+    if eth::payload(ethernet) != Payload::Ipv4 {
+        return None;
+    }
+    let ip = packet.get::<Ipv4Hdr>(eth::LEN)?;
+    let header_len = ipv4::header_len(ip)?;
+    if !ipv4::is_udp(ip) || !config.is_local(UnderlayAddr::from_ipv4(ip.dst_addr)) {
+        return None;
+    }
+    let fragment = ipv4::fragment(ip);
+    if fragment == Fragment::Later {
+        return None;
+    }
+    let udp_at = eth::LEN + header_len;
+    if udp::destination_port(packet.get::<UdpHdr>(udp_at)?) != config.port() {
+        return None;
+    }
+    let total_len = usize::from(ipv4::total_len(ip));
+    Some(Addressed {
+        source: UnderlayAddr::from_ipv4(ip.src_addr),
+        udp_at,
+        udp_room: (!packet.is_gso()).then(|| total_len.saturating_sub(header_len)),
+        fragment,
+        checksum_is_right: checksum_is_right(packet, header_len),
+    })
+}
+
+/// Whether the IPv4 header checksum is right, options included.
+#[inline(always)]
+fn checksum_is_right(packet: &impl Packet, header_len: usize) -> bool {
+    let Some(fixed) = packet.get::<[u8; ipv4::LEN]>(eth::LEN) else {
+        return false;
+    };
+    if header_len == ipv4::LEN {
+        return ipv4::checksum_is_right(fixed, 0);
+    }
+    let mut options = [0; ipv4::MAX_LEN - ipv4::LEN];
+    packet.load(eth::LEN + ipv4::LEN, &mut options, header_len - ipv4::LEN).is_ok()
+        && ipv4::checksum_is_right(fixed, checksum::sum(&options))
+}
+
+/// The segment that a packet's VXLAN header names.
+#[inline(always)]
+fn segment(packet: &impl Packet, udp_at: usize) -> Result<(Vni, Segment), DropReason> {
+    let header = packet.get::<VxlanHdr>(udp_at + udp::LEN).ok_or(DropReason::OuterTruncated)?;
+    let vni = vxlan::segment(header)?;
+    let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
+    Ok((vni, segment))
+}
+
+/// Checks a packet's lengths against each other, and finds the inner frame.
+#[inline(always)]
+fn span(packet: &impl Packet, addressed: &Addressed) -> Result<Span, DropReason> {
+    if addressed.fragment != Fragment::Whole {
+        return Err(DropReason::OuterFragment);
+    }
+    if !addressed.checksum_is_right {
+        return Err(DropReason::OuterChecksum);
+    }
+    let start = addressed.udp_at + udp::LEN + vxlan::LEN;
+    let Some(room) = addressed.udp_room else {
+        return Ok(Span { start, end: None });
+    };
+    if addressed.udp_at + room > packet.len() {
+        return Err(DropReason::OuterTruncated);
+    }
+    let udp = packet.get::<UdpHdr>(addressed.udp_at).ok_or(DropReason::OuterTruncated)?;
+    let udp_len = usize::from(udp::len(udp));
+    if udp_len > room || udp_len < udp::LEN + vxlan::LEN {
+        return Err(DropReason::UdpLength);
+    }
+    if udp_len < udp::LEN + vxlan::LEN + eth::LEN {
+        return Err(DropReason::InnerTruncated);
+    }
+    let end = addressed.udp_at + udp_len;
+    Ok(Span { start, end: (end != packet.len()).then_some(end) })
+}

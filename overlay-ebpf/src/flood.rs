@@ -1,0 +1,107 @@
+//! Broadcast, unknown unicast and multicast: one copy to every other port of the segment, and, of what comes from a
+//! port, one to every remote VTEP.
+
+use core::{ffi::c_void, ptr};
+
+use aya_ebpf::helpers::bpf_loop;
+use overlay_common::{DropReason, IfIndex, Vni, maps::flood::FloodList};
+
+use crate::{
+    encap::{Inner, Target},
+    maps::{counters, drops, flood},
+    skb::Skb,
+    verdict::{Outcome, Verdict},
+};
+
+/// Floods a frame that came from the port `from`.
+#[inline(always)]
+pub(crate) fn from_port(skb: &mut Skb, from: IfIndex, inner: &Inner) -> Outcome {
+    let list = flood::get(inner.vni).ok_or(DropReason::NoReceivers)?;
+    let others = list.port_count().saturating_sub(1);
+    if others > 0 {
+        counters::sent(inner.vni, None, inner.size());
+        to_ports(skb, inner.vni, list, Some(from));
+    }
+    match list.vtep_count().checked_sub(1) {
+        Some(last) => to_vteps(skb, inner, list, last),
+        None if others > 0 => Ok(Verdict::Copied),
+        None => Err(DropReason::NoReceivers),
+    }
+}
+
+/// Floods a frame out of a tunnel, which is a plain frame by now: to ports, never into a tunnel.
+#[inline(always)]
+pub(crate) fn from_tunnel(skb: &mut Skb, vni: Vni) -> Outcome {
+    let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
+    if list.port_count() == 0 {
+        return Err(DropReason::NoReceivers);
+    }
+    to_ports(skb, vni, list, None);
+    Ok(Verdict::Copied)
+}
+
+/// What a walk along a flood list needs.
+struct Walk<'a> {
+    skb: &'a mut Skb,
+    list: &'static FloodList,
+    vni: Vni,
+    except: u32,
+    inner: *const Inner,
+}
+
+#[inline(always)]
+fn to_ports(skb: &mut Skb, vni: Vni, list: &'static FloodList, except: Option<IfIndex>) {
+    let mut walk = Walk { skb, list, vni, except: except.map_or(0, IfIndex::get), inner: ptr::null() };
+    for_each(list.port_count(), copy_to_port, &mut walk);
+}
+
+/// One copy to each remote VTEP but the last, which gets the frame itself.
+#[inline(always)]
+fn to_vteps(skb: &mut Skb, inner: &Inner, list: &'static FloodList, last: u32) -> Outcome {
+    let id = list.vtep(last).filter(|_| list.is_of(inner.vni)).ok_or(DropReason::UnknownVtep)?;
+    if last == 0 {
+        return Target::find(skb, id, inner)?.send(skb, inner);
+    }
+    let room = skb.make_room(inner.frame.payload()).map_err(|_| DropReason::EncapFailed)?;
+    let mut walk = Walk { skb, list, vni: inner.vni, except: 0, inner };
+    for_each(last, copy_to_vtep, &mut walk);
+    Target::find(skb, id, inner)?.send_with_room(skb, inner, room)
+}
+
+type Step = unsafe extern "C" fn(u32, *mut c_void) -> i64;
+
+#[inline(always)]
+fn for_each(count: u32, step: Step, walk: &mut Walk<'_>) {
+    // SAFETY: `step` takes the `Walk` that it is given here, which outlives the loop.
+    unsafe { bpf_loop(count, step as *mut c_void, ptr::from_mut(walk).cast(), 0) };
+}
+
+/// Goes on with the loop.
+const CONTINUE: i64 = 0;
+
+unsafe extern "C" fn copy_to_port(at: u32, walk: *mut c_void) -> i64 {
+    // SAFETY: `for_each` passes a `Walk`.
+    let walk = unsafe { &mut *walk.cast::<Walk<'_>>() };
+    let Some(port) = walk.list.port(at).filter(|_| walk.list.is_of(walk.vni)) else {
+        return CONTINUE;
+    };
+    if port.get() != walk.except && walk.skb.send_copy(port).is_err() {
+        drops::count(DropReason::RedirectFailed);
+    }
+    CONTINUE
+}
+
+unsafe extern "C" fn copy_to_vtep(at: u32, walk: *mut c_void) -> i64 {
+    // SAFETY: `for_each` passes a `Walk`.
+    let walk = unsafe { &mut *walk.cast::<Walk<'_>>() };
+    let Some(id) = walk.list.vtep(at).filter(|_| walk.list.is_of(walk.vni)) else {
+        return CONTINUE;
+    };
+    // SAFETY: `to_vteps` sets it, and outlives the loop.
+    let inner = unsafe { &*walk.inner };
+    let sent = Target::find(walk.skb, id, inner).and_then(|target| target.send_copy(walk.skb, inner));
+    if let Err(reason) = sent {
+        drops::count(reason);
+    }
+    CONTINUE
+}

@@ -1,0 +1,35 @@
+//! Learning where stations are, out of the source addresses of their frames.
+
+use overlay_common::{
+    MacAddr, Vni,
+    maps::{
+        fdb::{Origin, Place},
+        segment::Segment,
+    },
+};
+
+use crate::{clock, maps::fdb};
+
+/// How old the time of an entry may grow before a frame renews it, in nanoseconds: so that busy stations do not make
+/// every packet write to shared memory.
+const RENEW_NS: u64 = 1_000_000_000;
+
+/// Notes that a frame from `source` came from `place`. Static and control-plane entries stay as they are.
+#[inline(always)]
+pub(crate) fn learn(vni: Vni, segment: Segment, source: MacAddr, place: Place) {
+    if !segment.learning() {
+        return;
+    }
+    let now = clock::now();
+    let Some(entry) = fdb::entry_mut(vni, source) else {
+        fdb::add_learned(vni, source, place, now);
+        return;
+    };
+    if entry.is_learned_at(place) {
+        if now.wrapping_sub(entry.last_seen()) > RENEW_NS {
+            entry.touch(now);
+        }
+    } else if entry.origin() == Origin::Learned {
+        entry.move_to(place, now);
+    }
+}

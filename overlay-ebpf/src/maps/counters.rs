@@ -1,0 +1,41 @@
+use aya_ebpf::{btf_maps::PerCpuHashMap, macros::btf_map};
+use overlay_common::{
+    Vni, VtepId,
+    maps::counters::{Counters, CountersKey, MAX_ENTRIES},
+};
+
+use super::NO_PREALLOC;
+
+#[btf_map]
+static STATS: PerCpuHashMap<CountersKey, Counters, MAX_ENTRIES, NO_PREALLOC> = PerCpuHashMap::new();
+
+/// How much one skb counts for.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    /// Frames: more than one where the kernel carries several whole.
+    pub(crate) packets: u32,
+    /// Bytes of the inner frame.
+    pub(crate) bytes: u32,
+}
+
+/// Counts a frame from a port towards `vtep`, or towards another port.
+#[inline(always)]
+pub(crate) fn sent(vni: Vni, vtep: Option<VtepId>, size: Size) {
+    if let Some(counters) = STATS.get_ptr_mut(CountersKey::new(vni, vtep)) {
+        // SAFETY: the slot is this CPU's own, and the map outlives the program.
+        let counters = unsafe { &mut *counters };
+        counters.tx_packets += u64::from(size.packets);
+        counters.tx_bytes += u64::from(size.bytes);
+    }
+}
+
+/// Counts a frame out of a tunnel from `vtep`.
+#[inline(always)]
+pub(crate) fn received(vni: Vni, vtep: VtepId, size: Size) {
+    if let Some(counters) = STATS.get_ptr_mut(CountersKey::new(vni, Some(vtep))) {
+        // SAFETY: the slot is this CPU's own, and the map outlives the program.
+        let counters = unsafe { &mut *counters };
+        counters.rx_packets += u64::from(size.packets);
+        counters.rx_bytes += u64::from(size.bytes);
+    }
+}

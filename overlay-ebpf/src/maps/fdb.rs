@@ -1,0 +1,34 @@
+use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::HashMap, macros::btf_map};
+use overlay_common::{
+    MacAddr, Vni,
+    maps::fdb::{DEFAULT_ENTRIES, FdbEntry, FdbKey, Origin, Place},
+};
+
+use super::NO_PREALLOC;
+
+#[btf_map]
+static FDB: HashMap<FdbKey, FdbEntry, { DEFAULT_ENTRIES as usize }, NO_PREALLOC> = HashMap::new();
+
+/// Where the station `mac` of segment `vni` is.
+#[inline(always)]
+pub(crate) fn place(vni: Vni, mac: MacAddr) -> Option<Place> {
+    // SAFETY: a shared read of one word that writers change as a whole.
+    unsafe { FDB.get(FdbKey::new(vni, mac)) }.and_then(FdbEntry::place)
+}
+
+/// The entry of the station `mac` of segment `vni`, to be changed in place by [`FdbEntry::touch`] and
+/// [`FdbEntry::move_to`].
+#[inline(always)]
+pub(crate) fn entry_mut(vni: Vni, mac: MacAddr) -> Option<&'static mut FdbEntry> {
+    let entry = FDB.get_ptr_mut(FdbKey::new(vni, mac))?;
+    // SAFETY: the map outlives the program; CPUs race for whole words only, and the last one wins.
+    Some(unsafe { &mut *entry })
+}
+
+/// Adds a learned entry, unless there is one by now or the map is full.
+#[inline(always)]
+pub(crate) fn add_learned(vni: Vni, mac: MacAddr, place: Place, now: u64) {
+    let entry = FdbEntry::new(place, Origin::Learned, now);
+    // A full map learns nothing more, and the frame is flooded instead.
+    let _ = FDB.insert(FdbKey::new(vni, mac), entry, u64::from(BPF_NOEXIST));
+}

@@ -1,0 +1,17 @@
+use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
+use overlay_common::{
+    Vni,
+    maps::{flood::FloodList, segment},
+};
+
+use super::NO_PREALLOC;
+
+#[btf_map]
+static FLOOD: HashMap<u32, FloodList, { segment::MAX_ENTRIES }, NO_PREALLOC> = HashMap::new();
+
+/// Who gets a copy of what is flooded in segment `vni`.
+#[inline(always)]
+pub(crate) fn get(vni: Vni) -> Option<&'static FloodList> {
+    // SAFETY: userspace replaces the value as a whole; the old one stays until the program is done.
+    unsafe { FLOOD.get(vni.get()) }
+}

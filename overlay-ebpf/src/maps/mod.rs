@@ -1,0 +1,16 @@
+//! The maps, one module each: nothing else touches a map.
+
+pub(crate) mod config;
+pub(crate) mod counters;
+pub(crate) mod drops;
+pub(crate) mod fdb;
+pub(crate) mod flood;
+pub(crate) mod members;
+pub(crate) mod next_hops;
+pub(crate) mod ports;
+pub(crate) mod segments;
+pub(crate) mod uplinks;
+pub(crate) mod vteps;
+
+/// `BPF_F_NO_PREALLOC`: entries take memory as they come, so that generous sizes cost nothing.
+const NO_PREALLOC: usize = aya_ebpf::bindings::BPF_F_NO_PREALLOC as usize;

@@ -1,0 +1,17 @@
+use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
+use overlay_common::{
+    IfIndex,
+    maps::port::{MAX_ENTRIES, Port},
+};
+
+use super::NO_PREALLOC;
+
+#[btf_map]
+static PORTS: HashMap<u32, Port, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
+
+/// The port that `device` is.
+#[inline(always)]
+pub(crate) fn get(device: IfIndex) -> Option<Port> {
+    // SAFETY: userspace replaces the value as a whole.
+    unsafe { PORTS.get(device.get()) }.copied()
+}

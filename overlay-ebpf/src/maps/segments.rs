@@ -1,0 +1,17 @@
+use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
+use overlay_common::{
+    Vni,
+    maps::segment::{MAX_ENTRIES, Segment},
+};
+
+use super::NO_PREALLOC;
+
+#[btf_map]
+static SEGMENTS: HashMap<u32, Segment, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
+
+/// The settings of segment `vni`.
+#[inline(always)]
+pub(crate) fn get(vni: Vni) -> Option<Segment> {
+    // SAFETY: userspace replaces the value as a whole.
+    unsafe { SEGMENTS.get(vni.get()) }.copied()
+}

@@ -1,0 +1,63 @@
+//! Sending a frame on: to a port, to an uplink.
+
+use aya_ebpf::{
+    bindings::{TC_ACT_REDIRECT, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1},
+    helpers::{bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer},
+};
+use overlay_common::{DropReason, IfIndex, header::eth::Payload};
+
+use crate::{
+    skb::Skb,
+    verdict::{Outcome, Verdict},
+};
+
+/// `AF_INET` of `include/linux/socket.h`.
+const AF_INET: u32 = 2;
+
+/// Hands a frame to the workload behind the port `device`; with `peer`, straight to the device's peer in the workload's
+/// namespace.
+#[inline(always)]
+pub(crate) fn to_port(skb: &mut Skb, device: IfIndex, peer: bool, payload: Payload) -> Outcome {
+    // The peer takes the skb as it is, and its protocol is right for IP only: decapsulation can tell the kernel no other.
+    let straight = peer && matches!(payload, Payload::Ipv4 | Payload::Ipv6);
+    // SAFETY: both helpers take plain numbers.
+    let code = if straight {
+        skb.mark_for_host();
+        unsafe { bpf_redirect_peer(device.get(), 0) }
+    } else {
+        unsafe { bpf_redirect(device.get(), 0) }
+    };
+    redirected(code)
+}
+
+/// Sends a complete packet out of the uplink `device`.
+#[inline(always)]
+pub(crate) fn to_uplink(device: IfIndex) -> Outcome {
+    // SAFETY: the helper takes plain numbers.
+    redirected(unsafe { bpf_redirect(device.get(), 0) })
+}
+
+/// Sends a packet out of the uplink `device` to the neighbour `via` (IPv4, network byte order), whose MAC the kernel
+/// resolves and fills in; without `via`, to the one that the kernel's route by that device names.
+#[inline(always)]
+pub(crate) fn to_neighbour(device: IfIndex, via: Option<u32>) -> Outcome {
+    let mut params = bpf_redir_neigh {
+        nh_family: AF_INET,
+        __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: [via.unwrap_or(0), 0, 0, 0] },
+    };
+    let (pointer, len) = match via {
+        Some(_) => (&raw mut params, size_of::<bpf_redir_neigh>() as i32),
+        None => (core::ptr::null_mut(), 0),
+    };
+    // SAFETY: `params` is as long as said, and no longer needed once the helper returns.
+    redirected(unsafe { bpf_redirect_neigh(device.get(), pointer, len, 0) })
+}
+
+#[inline(always)]
+fn redirected(code: i64) -> Outcome {
+    if code == i64::from(TC_ACT_REDIRECT) {
+        Ok(Verdict::Redirected(TC_ACT_REDIRECT))
+    } else {
+        Err(DropReason::RedirectFailed)
+    }
+}

@@ -1,0 +1,200 @@
+//! The socket buffer of a TC program, and the kernel's helpers on it.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{
+        __sk_buff, BPF_F_ADJ_ROOM_DECAP_L3_IPV4, BPF_F_ADJ_ROOM_DECAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L2_ETH,
+        BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L4_UDP, BPF_F_ADJ_ROOM_FIXED_GSO,
+        bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
+    },
+    bpf_f_adj_room_encap_l2,
+    helpers::{
+        bpf_clone_redirect, bpf_get_hash_recalc, bpf_skb_change_head, bpf_skb_change_tail,
+        bpf_skb_change_type, bpf_skb_pull_data, bpf_skb_store_bytes,
+    },
+    programs::TcContext,
+};
+use overlay_common::{
+    IfIndex,
+    header::{
+        eth::{self, Payload},
+        outer,
+    },
+};
+
+use crate::helper::{Refused, done};
+
+/// `PACKET_HOST` of `include/uapi/linux/if_packet.h`.
+const PACKET_HOST: u32 = 0;
+
+/// `-EALREADY`: the skb is marked encapsulated already.
+const EALREADY: i64 = -114;
+
+/// Room for outer headers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// The kernel knows what the headers will be.
+    Announced,
+    /// The kernel takes the packet for what the frame was, and so cannot resolve its next hop.
+    Plain,
+}
+
+/// A frame in a TC program. Methods that take `&mut self` move its bytes: no reference into them outlives such a call.
+pub(crate) struct Skb {
+    ctx: TcContext,
+}
+
+impl Skb {
+    #[inline(always)]
+    pub(crate) fn new(ctx: TcContext) -> Self {
+        Self { ctx }
+    }
+
+    #[inline(always)]
+    fn raw(&self) -> *mut __sk_buff {
+        self.ctx.skb.skb
+    }
+
+    #[inline(always)]
+    fn fields(&self) -> &__sk_buff {
+        // SAFETY: the kernel passes a valid context, and rewrites reads of its fields.
+        unsafe { &*self.raw() }
+    }
+
+    /// Addresses of the first byte and of the one after the last linear one.
+    #[inline(always)]
+    pub(crate) fn bounds(&self) -> (usize, usize) {
+        (self.ctx.data(), self.ctx.data_end())
+    }
+
+    /// Addresses of the first byte of the metadata that XDP left, and of the one after its last.
+    #[inline(always)]
+    pub(crate) fn metadata_bounds(&self) -> (usize, usize) {
+        (self.fields().data_meta as usize, self.ctx.data())
+    }
+
+    /// Bytes, Ethernet header included.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> u32 {
+        self.ctx.len()
+    }
+
+    /// The device whose hook this is.
+    #[inline(always)]
+    pub(crate) fn device(&self) -> Option<IfIndex> {
+        IfIndex::new(self.fields().ifindex)
+    }
+
+    /// Payload bytes of each segment, where the kernel carries several as one; 0 otherwise.
+    #[inline(always)]
+    pub(crate) fn gso_size(&self) -> u32 {
+        self.fields().gso_size
+    }
+
+    /// How many frames this one counts for.
+    #[inline(always)]
+    pub(crate) fn packets(&self) -> u32 {
+        self.fields().gso_segs.max(1)
+    }
+
+    /// Whether a VLAN tag waits beside the bytes.
+    #[inline(always)]
+    pub(crate) fn has_vlan_tag(&self) -> bool {
+        self.fields().vlan_present != 0
+    }
+
+    /// Whether the outer frame was addressed to this host.
+    #[inline(always)]
+    pub(crate) fn is_to_host(&self) -> bool {
+        self.fields().pkt_type == PACKET_HOST
+    }
+
+    /// A hash of the flow, as the kernel's dissector finds it.
+    #[inline(always)]
+    pub(crate) fn flow_hash(&self) -> u32 {
+        // SAFETY: the context is valid.
+        unsafe { bpf_get_hash_recalc(self.raw()) }
+    }
+
+    /// The context, for helpers that take any.
+    #[inline(always)]
+    pub(crate) fn context(&self) -> *mut core::ffi::c_void {
+        self.ctx.as_ptr()
+    }
+
+    /// Makes the first `len` bytes linear.
+    #[inline(always)]
+    pub(crate) fn pull(&mut self, len: u32) -> Result<(), Refused> {
+        // SAFETY: the context is valid.
+        done(unsafe { bpf_skb_pull_data(self.raw(), len) })
+    }
+
+    /// Makes room for IPv4 outer headers in front of the frame; what is in it is undefined, and so is the inner
+    /// Ethernet header, which the caller writes again.
+    ///
+    /// `bpf_skb_adjust_room` tells the kernel what the headers will be, which keeps a packet of several segments whole.
+    /// It takes only IP, and only what is not marked encapsulated by an earlier tunnel; the rest gets plain room.
+    #[inline(always)]
+    pub(crate) fn make_room(&mut self, payload: Payload) -> Result<Room, Refused> {
+        const FLAGS: u64 = BPF_F_ADJ_ROOM_FIXED_GSO as u64
+            | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 as u64
+            | BPF_F_ADJ_ROOM_ENCAP_L4_UDP as u64
+            | BPF_F_ADJ_ROOM_ENCAP_L2_ETH as u64
+            | bpf_f_adj_room_encap_l2(eth::LEN as u64);
+        match payload {
+            Payload::Ipv4 | Payload::Ipv6 => {
+                match self.ctx.adjust_room(outer::IPV4_LEN as i32, BPF_ADJ_ROOM_MAC, FLAGS) {
+                    Ok(()) => return Ok(Room::Announced),
+                    Err(EALREADY) => {}
+                    Err(_) => return Err(Refused),
+                }
+            }
+            Payload::Vlan | Payload::Other => {}
+        }
+        // SAFETY: the context is valid.
+        done(unsafe { bpf_skb_change_head(self.raw(), outer::IPV4_LEN as u32, 0) })?;
+        Ok(Room::Plain)
+    }
+
+    /// Removes `len` bytes behind the first Ethernet header, and tells the kernel that `payload` follows.
+    #[inline(always)]
+    pub(crate) fn remove_room(&mut self, len: u32, payload: Payload) -> Result<(), Refused> {
+        let follows = match payload {
+            Payload::Ipv4 => BPF_F_ADJ_ROOM_DECAP_L3_IPV4,
+            Payload::Ipv6 => BPF_F_ADJ_ROOM_DECAP_L3_IPV6,
+            Payload::Vlan | Payload::Other => 0,
+        };
+        let flags = u64::from(BPF_F_ADJ_ROOM_FIXED_GSO | follows);
+        self.ctx.adjust_room(-(len as i32), BPF_ADJ_ROOM_MAC, flags).map_err(|_| Refused)
+    }
+
+    /// Cuts the frame to `len` bytes, or pads it with zeros.
+    #[inline(always)]
+    pub(crate) fn resize(&mut self, len: u32) -> Result<(), Refused> {
+        // SAFETY: the context is valid.
+        done(unsafe { bpf_skb_change_tail(self.raw(), len, 0) })
+    }
+
+    /// Writes `bytes` at `offset`, also where the bytes are shared with a copy.
+    #[inline(always)]
+    pub(crate) fn store<const N: usize>(&mut self, offset: u32, bytes: &[u8; N]) -> Result<(), Refused> {
+        // SAFETY: the context is valid, and so are `N` bytes.
+        done(unsafe { bpf_skb_store_bytes(self.raw(), offset, bytes.as_ptr().cast(), N as u32, 0) })
+    }
+
+    /// Makes the kernel take the frame as addressed to whoever receives it, as `eth_type_trans` would find.
+    #[inline(always)]
+    pub(crate) fn mark_for_host(&mut self) {
+        if !self.is_to_host() {
+            // SAFETY: the context is valid. It refuses only types that frames on these hooks do not have.
+            unsafe { bpf_skb_change_type(self.raw(), PACKET_HOST) };
+        }
+    }
+
+    /// Sends a copy out of `device`.
+    #[inline(always)]
+    pub(crate) fn send_copy(&mut self, device: IfIndex) -> Result<(), Refused> {
+        // SAFETY: the context is valid.
+        done(unsafe { bpf_clone_redirect(self.raw(), device.get(), 0) })
+    }
+}
