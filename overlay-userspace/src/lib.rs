@@ -1,1 +1,26 @@
-//! The loader and command line.
+//! Loader and command line of `overlay`: what fills the maps that the programs in `overlay-ebpf` forward by.
+//!
+//! The pinned maps are the only state. A command opens an [`instance::Instance`], which locks it, checks everything,
+//! changes the maps, and is done; forwarding needs no process.
+
+pub mod bpffs;
+pub mod cli;
+pub mod datapath;
+pub mod demo;
+mod error;
+pub mod fdb;
+pub mod forwarding;
+pub mod hook;
+pub mod instance;
+pub mod logs;
+pub mod maps;
+pub mod netlink;
+pub mod netns;
+pub mod port;
+pub mod preflight;
+pub mod segment;
+pub mod tunnel;
+mod undo;
+pub mod up;
+
+pub use error::{Context, Error, Result};

@@ -1,4 +1,7 @@
-//! `overlay`.
-fn main() {
-    println!("overlay");
+//! `overlay`: the command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    overlay_userspace::cli::main()
 }

@@ -59,6 +59,12 @@ pub const fn ipv4_header(destination: MacAddr, source: MacAddr) -> [u8; LEN] {
     [a, b, c, d, e, f, g, h, i, j, k, l, 0x08, 0x00]
 }
 
+/// The destination address in the 14 bytes of an Ethernet header.
+#[must_use]
+pub const fn destination_of([a, b, c, d, e, f, ..]: &[u8; LEN]) -> MacAddr {
+    MacAddr::new([*a, *b, *c, *d, *e, *f])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,11 +25,25 @@ pub struct Config {
     schema: u32,
     port: u16,
     local_count: u8,
-    restore_forwarding: u8,
+    flags: u8,
     locals: [UnderlayAddr; MAX_LOCALS],
 }
 
 map_data!(Config);
+
+/// `down` has to turn the loopback device's IPv4 forwarding off again.
+const RESTORE_FORWARDING: u8 = 1;
+/// The TC programs are clsact filters, not TCX links.
+const CLSACT: u8 = 1 << 1;
+
+/// How TC programs are attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcHook {
+    /// As TCX links, from Linux 6.6 on.
+    Tcx,
+    /// As filters of a clsact qdisc.
+    Clsact,
+}
 
 impl Config {
     /// A VTEP at the addresses `locals` and UDP port `port` (host byte order) in the network namespace with that
@@ -39,20 +53,36 @@ impl Config {
         let mut all = [UnderlayAddr::default(); MAX_LOCALS];
         all.get_mut(..locals.len())?.copy_from_slice(locals);
         let local_count = u8::try_from(locals.len()).ok().filter(|&count| count > 0)?;
-        Some(Self { netns_cookie, schema: SCHEMA, port, local_count, restore_forwarding: 0, locals: all })
+        Some(Self { netns_cookie, schema: SCHEMA, port, local_count, flags: 0, locals: all })
     }
 
     /// Notes that `down` has to turn the loopback device's IPv4 forwarding off again.
     #[must_use]
-    pub const fn with_forwarding_to_restore(mut self, restore: bool) -> Self {
-        self.restore_forwarding = restore as u8;
+    pub const fn with_forwarding_to_restore(self, restore: bool) -> Self {
+        self.with(RESTORE_FORWARDING, restore)
+    }
+
+    /// Notes how TC programs are attached.
+    #[must_use]
+    pub const fn with_tc(self, hook: TcHook) -> Self {
+        self.with(CLSACT, matches!(hook, TcHook::Clsact))
+    }
+
+    const fn with(mut self, flag: u8, on: bool) -> Self {
+        self.flags = if on { self.flags | flag } else { self.flags & !flag };
         self
     }
 
     /// Whether `down` has to turn the loopback device's IPv4 forwarding off again.
     #[must_use]
     pub const fn forwarding_to_restore(&self) -> bool {
-        self.restore_forwarding != 0
+        self.flags & RESTORE_FORWARDING != 0
+    }
+
+    /// How TC programs are attached.
+    #[must_use]
+    pub const fn tc(&self) -> TcHook {
+        if self.flags & CLSACT == 0 { TcHook::Tcx } else { TcHook::Clsact }
     }
 
     /// The layout the maps were made with; compare with [`SCHEMA`].

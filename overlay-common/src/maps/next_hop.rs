@@ -50,6 +50,12 @@ impl NextHop {
         now < self.fresh_until
     }
 
+    /// Until when it may be used, nanoseconds of the monotonic clock.
+    #[must_use]
+    pub const fn fresh_until(&self) -> u64 {
+        self.fresh_until
+    }
+
     /// The device to send by; `None` for a slot never filled.
     #[inline(always)]
     #[must_use]

@@ -1,0 +1,176 @@
+//! The command line: one file for each noun.
+
+mod completions;
+mod fdb;
+mod output;
+mod parse;
+mod port;
+mod stats;
+mod status;
+mod tunnel;
+mod up;
+mod vni;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    demo,
+    error::{Error, Result},
+    instance::{self, Instance},
+    netlink::Netlink,
+    netns, preflight,
+};
+use output::{Format, Output};
+
+/// A VXLAN overlay whose whole forwarding path is eBPF
+#[derive(Debug, Parser)]
+#[command(name = "overlay", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    /// How to print what commands show
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    /// Network namespace to work in, as `ip netns` names it
+    #[arg(short, long, global = true, value_name = "NAME")]
+    netns: Option<String>,
+    /// Instance to work on; by default there is one for each network namespace
+    #[arg(long, global = true, value_name = "NAME")]
+    instance: Option<String>,
+    /// Say more about what is done
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Load the programs and let packets in
+    Up(up::Up),
+    /// Take the data path down; nothing stays behind
+    Down(up::Down),
+    /// Bring the data path up and stay in the foreground
+    Run(up::Run),
+    /// Show what is up, and how it is served
+    Status,
+    /// Segments
+    #[command(subcommand)]
+    Vni(vni::Vni),
+    /// Devices that face workloads
+    #[command(subcommand)]
+    Port(port::Port),
+    /// Remote VTEPs that a segment reaches
+    #[command(subcommand)]
+    Tunnel(tunnel::Tunnel),
+    /// Where the stations of a segment are
+    #[command(subcommand)]
+    Fdb(fdb::Fdb),
+    /// Packets, bytes and drops
+    Stats(stats::Stats),
+    /// Two hosts, two workloads and an overlay between them, in namespaces of their own
+    Demo,
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+}
+
+/// What commands work with.
+struct Session {
+    output: Output,
+    instance: Option<String>,
+    verbose: bool,
+}
+
+impl Session {
+    /// The name of the instance that is meant.
+    fn name(&self) -> Result<String> {
+        instance::name(self.instance.as_deref())
+    }
+
+    /// The instance that is meant, locked.
+    fn open(&self) -> Result<Instance> {
+        preflight::capabilities()?;
+        Instance::open(&self.name()?)
+    }
+
+    /// The same, and a connection to the kernel.
+    fn open_with_netlink(&self) -> Result<(Instance, Netlink)> {
+        Ok((self.open()?, Netlink::connect()?))
+    }
+}
+
+/// Runs the command that this process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("overlay: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Prints what clap has to say: help as it is, an error as one line.
+fn usage(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    match error.kind() {
+        DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(u8::from(error.use_stderr()) * 2)
+        }
+        _ => {
+            eprintln!("overlay: {}", parse::one_line(&error.to_string()));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    if let Command::Completions(command) = &cli.command {
+        command.print::<Cli>();
+        return Ok(());
+    }
+    if let Some(name) = &cli.netns {
+        preflight::capabilities()?;
+        netns::enter(name)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failed("cannot start", error))?;
+    let session = Session { output: Output::new(cli.output), instance: cli.instance, verbose: cli.verbose };
+    runtime.block_on(dispatch(&session, cli.command))
+}
+
+async fn dispatch(session: &Session, command: Command) -> Result<()> {
+    match command {
+        Command::Up(command) => command.run(session).await,
+        Command::Down(command) => command.run(session).await,
+        Command::Run(command) => command.run(session).await,
+        Command::Status => status::run(session).await,
+        Command::Vni(command) => command.run(session).await,
+        Command::Port(command) => command.run(session).await,
+        Command::Tunnel(command) => command.run(session).await,
+        Command::Fdb(command) => command.run(session).await,
+        Command::Stats(command) => command.run(session),
+        Command::Demo => demo::run().await,
+        Command::Completions(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

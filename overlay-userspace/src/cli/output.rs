@@ -1,0 +1,89 @@
+//! Printing what commands show.
+
+use std::io::{self, Write as _};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::error::{Context as _, Error, Result};
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Columns for people
+    Table,
+    /// JSON for programs
+    Json,
+}
+
+/// Where commands print to.
+pub(super) struct Output {
+    format: Format,
+}
+
+/// Rows for people: a heading, and cells as wide as their columns need.
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new<const N: usize>(heading: [&str; N]) -> Self {
+        Self { rows: vec![heading.map(str::to_owned).to_vec()] }
+    }
+
+    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.to_vec());
+    }
+
+    fn render(&self) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(String::len).max();
+        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+        let line = |row: &Vec<String>| {
+            let cells: Vec<String> =
+                row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+            format!("{}\n", cells.join("  ").trim_end())
+        };
+        self.rows.iter().map(line).collect()
+    }
+}
+
+impl Output {
+    pub(super) const fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// Prints `data` as JSON, or as the table that `table` makes of it.
+    pub(super) fn print<T: Serialize>(&self, data: &T, table: impl FnOnce(&T) -> Table) -> Result<()> {
+        let text = match self.format {
+            Format::Table => table(data).render(),
+            Format::Json => {
+                let json = serde_json::to_string_pretty(data).context(|| "cannot print JSON")?;
+                format!("{json}\n")
+            }
+        };
+        match io::stdout().write_all(text.as_bytes()) {
+            // Whoever read has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(Error::failed("cannot print", error)),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// A cell for a value that may not be there.
+pub(super) fn or_dash<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let mut table = Table::new(["VNI", "REMOTE"]);
+        table.row(["16777215".to_owned(), "10.0.0.1".to_owned()]);
+        assert_eq!(table.render(), "VNI       REMOTE\n16777215  10.0.0.1\n");
+    }
+}

@@ -1,0 +1,95 @@
+//! Arguments that several commands take.
+
+use clap::{Args, ValueEnum};
+use overlay_common::MacAddr;
+
+use crate::error::{Error, Result};
+
+/// A setting that is on or off.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Switch {
+    /// Do
+    On,
+    /// Don't
+    Off,
+}
+
+impl From<Switch> for bool {
+    fn from(switch: Switch) -> Self {
+        matches!(switch, Switch::On)
+    }
+}
+
+/// What a command that adds something takes.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct ExistOk {
+    /// Succeed if it is there already, and leave it as it is
+    #[arg(long)]
+    exist_ok: bool,
+}
+
+impl ExistOk {
+    pub(super) fn apply(self, result: Result<()>) -> Result<()> {
+        match result {
+            Err(Error::Exists(_)) if self.exist_ok => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// What a command that removes something takes.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct MissingOk {
+    /// Succeed if it is not there
+    #[arg(long)]
+    missing_ok: bool,
+}
+
+impl MissingOk {
+    pub(super) fn apply(self, result: Result<()>) -> Result<()> {
+        match result {
+            Err(Error::Missing(_)) if self.missing_ok => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// The MAC address of a station.
+pub(super) fn station(text: &str) -> Result<MacAddr, String> {
+    let mac: MacAddr = text.parse().map_err(|error: overlay_common::ParseMacError| error.to_string())?;
+    if mac.is_station() {
+        Ok(mac)
+    } else {
+        Err("a group address or zero, which no station can have".to_owned())
+    }
+}
+
+/// An error message of clap as one line: without its label, its usage lines and its pointer to the help.
+pub(super) fn one_line(message: &str) -> String {
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let paragraphs = message.split("\n\n").filter(|paragraph| {
+        let start = paragraph.trim_start();
+        !start.starts_with("Usage:") && !start.starts_with("For more information")
+    });
+    let words: Vec<&str> = paragraphs.flat_map(str::split_whitespace).collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_errors_become_one_line() {
+        let message = "error: the following required arguments were not provided:\n  --vni <VNI>\n\nUsage: overlay port add\n\nFor more information, try '--help'.\n";
+        assert_eq!(one_line(message), "the following required arguments were not provided: --vni <VNI>");
+    }
+
+    #[test]
+    fn stations() {
+        assert!(station("02:00:00:00:00:01").is_ok());
+        assert!(station("01:00:5e:00:00:01").is_err());
+        assert!(station("00:00:00:00:00:00").is_err());
+        assert!(station("host").is_err());
+    }
+}

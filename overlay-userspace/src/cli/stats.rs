@@ -1,0 +1,108 @@
+//! `overlay stats`.
+
+use clap::Args;
+use overlay_common::Vni;
+use serde::Serialize;
+
+use super::{
+    Session,
+    output::{Table, or_dash},
+};
+use crate::{
+    error::Result,
+    maps::{counters, drops, vteps::Vteps},
+    segment,
+};
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Stats {
+    /// Number of the one segment to show
+    #[arg(long)]
+    vni: Option<Vni>,
+    /// Show what was dropped, and why
+    #[arg(long, conflicts_with = "vni")]
+    drops: bool,
+}
+
+#[derive(Serialize)]
+struct Segments {
+    segments: Vec<SegmentRow>,
+}
+
+#[derive(Serialize)]
+struct SegmentRow {
+    vni: u32,
+    /// The remote VTEP; none: between ports of this host.
+    remote: Option<String>,
+    tx_packets: u64,
+    tx_bytes: u64,
+    rx_packets: u64,
+    rx_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Drops {
+    drops: Vec<DropRow>,
+}
+
+#[derive(Serialize)]
+struct DropRow {
+    reason: &'static str,
+    packets: u64,
+}
+
+impl Stats {
+    pub(super) fn run(self, session: &Session) -> Result<()> {
+        let instance = session.open()?;
+        if self.drops {
+            let drops = drops::read(&instance)?;
+            let drops = drops
+                .into_iter()
+                .map(|(reason, packets)| DropRow { reason: reason.name(), packets })
+                .collect();
+            return session.output.print(&Drops { drops }, drop_table);
+        }
+        if let Some(vni) = self.vni {
+            segment::show(&instance, Some(vni))?;
+        }
+        let vteps = Vteps::open(&instance)?.all()?;
+        let row = |((vni, vtep), counters): ((Vni, Option<_>), overlay_common::maps::counters::Counters)| {
+            let known = vteps.iter().find(|(id, _)| Some(*id) == vtep);
+            SegmentRow {
+                vni: vni.get(),
+                remote: known.map(|(_, vtep)| vtep.remote().to_string()),
+                tx_packets: counters.tx_packets,
+                tx_bytes: counters.tx_bytes,
+                rx_packets: counters.rx_packets,
+                rx_bytes: counters.rx_bytes,
+            }
+        };
+        let counters = counters::read(&instance)?.into_iter();
+        let segments =
+            counters.filter(|((vni, _), _)| self.vni.is_none_or(|only| only == *vni)).map(row).collect();
+        session.output.print(&Segments { segments }, segment_table)
+    }
+}
+
+fn segment_table(stats: &Segments) -> Table {
+    let mut table = Table::new(["VNI", "REMOTE", "TX PACKETS", "TX BYTES", "RX PACKETS", "RX BYTES"]);
+    for row in &stats.segments {
+        table.row([
+            row.vni.to_string(),
+            or_dash(row.remote.as_ref()),
+            row.tx_packets.to_string(),
+            row.tx_bytes.to_string(),
+            row.rx_packets.to_string(),
+            row.rx_bytes.to_string(),
+        ]);
+    }
+    table
+}
+
+fn drop_table(drops: &Drops) -> Table {
+    let mut table = Table::new(["REASON", "PACKETS"]);
+    for row in drops.drops.iter().filter(|row| row.packets > 0) {
+        table.row([row.reason.to_owned(), row.packets.to_string()]);
+    }
+    table
+}

@@ -1,0 +1,109 @@
+//! `overlay tunnel`.
+
+use std::net::IpAddr;
+
+use clap::{Args, Subcommand};
+use overlay_common::{MacAddr, Vni, header::eth};
+use serde::Serialize;
+
+use super::{
+    Session,
+    output::{Table, or_dash},
+    parse::{ExistOk, MissingOk, station},
+};
+use crate::{error::Result, netlink::Link, tunnel};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Tunnel {
+    /// Let a segment reach a remote VTEP, which may send into it from then on
+    Add {
+        #[command(flatten)]
+        tunnel: Ends,
+        /// Stations behind the remote VTEP
+        #[arg(long = "mac", value_name = "MAC", num_args = 1.., value_parser = station)]
+        macs: Vec<MacAddr>,
+        #[command(flatten)]
+        exist_ok: ExistOk,
+    },
+    /// Stop a segment from reaching a remote VTEP
+    Del {
+        #[command(flatten)]
+        tunnel: Ends,
+        #[command(flatten)]
+        missing_ok: MissingOk,
+    },
+    /// List tunnels
+    Show,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Ends {
+    /// Number of the segment
+    #[arg(long)]
+    vni: Vni,
+    /// Address of the remote VTEP
+    #[arg(long, value_name = "ADDR")]
+    remote: IpAddr,
+}
+
+#[derive(Serialize)]
+struct Row {
+    vni: u32,
+    remote: String,
+    vtep: u16,
+    next_hop: Option<NextHop>,
+}
+
+#[derive(Serialize)]
+struct NextHop {
+    dev: String,
+    mac: String,
+    mtu: u16,
+}
+
+impl Tunnel {
+    pub(super) async fn run(self, session: &Session) -> Result<()> {
+        let (instance, netlink) = session.open_with_netlink()?;
+        match self {
+            Self::Add { tunnel: Ends { vni, remote }, macs, exist_ok } => {
+                exist_ok.apply(tunnel::add(&instance, &netlink, vni, remote, &macs).await)
+            }
+            Self::Del { tunnel: Ends { vni, remote }, missing_ok } => {
+                missing_ok.apply(tunnel::del(&instance, &netlink, vni, remote).await)
+            }
+            Self::Show => {
+                let links = netlink.links().await?;
+                let rows: Vec<Row> = tunnel::show(&instance)?.iter().map(|view| row(view, &links)).collect();
+                session.output.print(&rows, |rows| table(rows))
+            }
+        }
+    }
+}
+
+fn row(view: &tunnel::View, links: &[Link]) -> Row {
+    let next_hop = view.next_hop.as_ref().and_then(|hop| {
+        let uplink = hop.uplink()?;
+        let dev = links
+            .iter()
+            .find(|link| link.index == uplink)
+            .map_or_else(|| uplink.to_string(), |link| link.name.clone());
+        Some(NextHop { dev, mac: eth::destination_of(hop.ethernet()).to_string(), mtu: hop.mtu() })
+    });
+    Row { vni: view.vni.get(), remote: view.remote.to_string(), vtep: view.vtep.get(), next_hop }
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new(["VNI", "REMOTE", "VTEP", "DEV", "NEXT HOP", "MTU"]);
+    for row in rows {
+        let hop = row.next_hop.as_ref();
+        table.row([
+            row.vni.to_string(),
+            row.remote.clone(),
+            row.vtep.to_string(),
+            or_dash(hop.map(|hop| &hop.dev)),
+            or_dash(hop.map(|hop| &hop.mac)),
+            or_dash(hop.map(|hop| hop.mtu)),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,147 @@
+//! `overlay up`, `down` and `run`.
+
+use std::net::IpAddr;
+
+use clap::{Args, ValueEnum};
+use overlay_common::{
+    header::udp::VXLAN_PORT,
+    maps::{config::TcHook, fdb::DEFAULT_ENTRIES},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    Session,
+    parse::{ExistOk, MissingOk},
+};
+use crate::{
+    error::{Context as _, Error, Result},
+    logs,
+    up::{self, Settings, XdpChoice},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Up {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    exist_ok: ExistOk,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Down {
+    #[command(flatten)]
+    missing_ok: MissingOk,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Take the data path down at the end; otherwise it goes on forwarding
+    #[arg(long)]
+    ephemeral: bool,
+}
+
+#[derive(Debug, Args)]
+struct SettingsArgs {
+    /// Devices that face the underlay
+    #[arg(long = "uplink", value_name = "DEV", required = true, num_args = 1..)]
+    uplinks: Vec<String>,
+    /// Addresses of the local VTEP [default: those of the uplinks]
+    #[arg(long = "local", value_name = "ADDR", num_args = 1..)]
+    locals: Vec<IpAddr>,
+    /// UDP port of the VTEP
+    #[arg(long, default_value_t = VXLAN_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// How XDP serves the uplinks, besides TC
+    #[arg(long, value_enum, default_value_t = Xdp::Auto)]
+    xdp: Xdp,
+    /// How TC programs are attached
+    #[arg(long, value_enum, default_value_t = Tc::Auto)]
+    tc: Tc,
+    /// Stations that the FDB holds
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_ENTRIES, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    fdb_size: u32,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Xdp {
+    /// Whatever measures faster on the device
+    Auto,
+    /// The driver's hook
+    Native,
+    /// The generic hook
+    Generic,
+    /// TC alone
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Tc {
+    /// TCX where the kernel has it
+    Auto,
+    /// TCX links
+    Tcx,
+    /// Filters of a clsact qdisc
+    Clsact,
+}
+
+impl From<SettingsArgs> for Settings {
+    fn from(args: SettingsArgs) -> Self {
+        Self {
+            uplinks: args.uplinks,
+            locals: args.locals,
+            port: args.port,
+            xdp: match args.xdp {
+                Xdp::Auto => XdpChoice::Auto,
+                Xdp::Native => XdpChoice::Native,
+                Xdp::Generic => XdpChoice::Generic,
+                Xdp::Off => XdpChoice::Off,
+            },
+            tc: match args.tc {
+                Tc::Auto => None,
+                Tc::Tcx => Some(TcHook::Tcx),
+                Tc::Clsact => Some(TcHook::Clsact),
+            },
+            fdb_entries: args.fdb_size,
+        }
+    }
+}
+
+impl Up {
+    pub(super) async fn run(self, session: &Session) -> Result<()> {
+        self.exist_ok.apply(up::up(&session.name()?, &self.settings.into()).await)
+    }
+}
+
+impl Down {
+    pub(super) async fn run(self, session: &Session) -> Result<()> {
+        self.missing_ok.apply(up::down(&session.name()?).await)
+    }
+}
+
+impl Run {
+    /// Brings the instance up, or adopts the one that is, and waits for a signal.
+    pub(super) async fn run(self, session: &Session) -> Result<()> {
+        let name = session.name()?;
+        let mut terminate = signal(SignalKind::terminate()).context(|| "cannot wait for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context(|| "cannot wait for SIGINT")?;
+        match up::up(&name, &self.settings.into()).await {
+            Ok(()) => println!("overlay: instance {name} is up"),
+            Err(Error::Exists(_)) => println!("overlay: instance {name} was up, and goes on"),
+            Err(error) => return Err(error),
+        }
+        let _logs = logs::follow(&session.open()?, session.verbose)?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if self.ephemeral {
+            up::down(&name).await?;
+            println!("overlay: instance {name} is down");
+        } else {
+            println!("overlay: instance {name} goes on forwarding; `overlay down` takes it down");
+        }
+        Ok(())
+    }
+}

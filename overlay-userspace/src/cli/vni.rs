@@ -1,0 +1,125 @@
+//! `overlay vni`.
+
+use clap::{Args, Subcommand};
+use overlay_common::Vni as Number;
+use serde::Serialize;
+
+use super::{
+    Session,
+    output::Table,
+    parse::{ExistOk, MissingOk, Switch},
+};
+use crate::{
+    error::{Error, Result},
+    port,
+    segment::{self, Change},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Vni {
+    /// Make a segment
+    Add {
+        /// Number of the segment
+        vni: Number,
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        exist_ok: ExistOk,
+    },
+    /// Change the settings of a segment
+    Set {
+        /// Number of the segment
+        vni: Number,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Remove a segment that nothing is in
+    Del {
+        /// Number of the segment
+        vni: Number,
+        #[command(flatten)]
+        missing_ok: MissingOk,
+    },
+    /// List segments
+    Show {
+        /// Number of the one segment to show
+        vni: Option<Number>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Settings {
+    /// Learn where stations are out of their frames [default: on]
+    #[arg(long, value_enum)]
+    learning: Option<Switch>,
+    /// Flood frames to stations that are not known [default: on]
+    #[arg(long, value_enum)]
+    flood: Option<Switch>,
+}
+
+impl From<Settings> for Change {
+    fn from(settings: Settings) -> Self {
+        Self { learning: settings.learning.map(bool::from), flood: settings.flood.map(bool::from) }
+    }
+}
+
+#[derive(Serialize)]
+struct Row {
+    vni: u32,
+    learning: bool,
+    flood: bool,
+    ports: Vec<String>,
+    remotes: Vec<String>,
+}
+
+impl Vni {
+    pub(super) async fn run(self, session: &Session) -> Result<()> {
+        let (instance, netlink) = session.open_with_netlink()?;
+        match self {
+            Self::Add { vni, settings, exist_ok } => {
+                exist_ok.apply(segment::add(&instance, &netlink, vni, settings.into()).await)
+            }
+            Self::Set { settings: Settings { learning: None, flood: None }, .. } => {
+                Err(Error::Usage("nothing to set; name --learning or --flood".to_owned()))
+            }
+            Self::Set { vni, settings } => segment::set(&instance, vni, settings.into()),
+            Self::Del { vni, missing_ok } => missing_ok.apply(segment::del(&instance, vni)),
+            Self::Show { vni } => {
+                let names = port::show(&instance, &netlink).await?;
+                let rows: Vec<Row> =
+                    segment::show(&instance, vni)?.into_iter().map(|view| row(view, &names)).collect();
+                session.output.print(&rows, |rows| table(rows))
+            }
+        }
+    }
+}
+
+fn row(view: segment::View, names: &[port::View]) -> Row {
+    let name_of = |device| {
+        let known = names.iter().find(|port| port.device == device).and_then(|port| port.name.clone());
+        known.unwrap_or_else(|| device.to_string())
+    };
+    Row {
+        vni: view.vni.get(),
+        learning: view.settings.learning(),
+        flood: view.settings.flood(),
+        ports: view.ports.into_iter().map(name_of).collect(),
+        remotes: view.remotes.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn table(rows: &[Row]) -> Table {
+    let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
+    let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
+    let mut table = Table::new(["VNI", "LEARNING", "FLOOD", "PORTS", "REMOTES"]);
+    for row in rows {
+        table.row([
+            row.vni.to_string(),
+            on_off(row.learning),
+            on_off(row.flood),
+            list(&row.ports),
+            list(&row.remotes),
+        ]);
+    }
+    table
+}

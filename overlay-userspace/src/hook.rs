@@ -1,0 +1,146 @@
+//! Attaching programs to devices, so that they stay when this process ends, and detaching them.
+
+use std::{fs, io, path::PathBuf};
+
+use aya::programs::{
+    LinkOrder, ProgramError, SchedClassifier, TcAttachType, XdpMode,
+    links::{FdLink, PinnedLink},
+    tc::{self, NlOptions, TcAttachOptions, TcError},
+};
+use overlay_common::{IfIndex, maps::config::TcHook};
+
+use crate::{
+    datapath::{self, FROM_UPLINK_XDP},
+    error::{Context as _, Error, Result},
+    instance::Instance,
+    netlink::Link,
+};
+
+/// The file name of a pinned link.
+fn pin_of(instance: &Instance, device: IfIndex, program: &str) -> PathBuf {
+    instance.links().join(format!("{device}-{program}"))
+}
+
+/// Whether this kernel has TCX, which Linux 6.6 brought.
+#[must_use]
+pub fn has_tcx() -> bool {
+    aya::util::KernelVersion::current().is_ok_and(|version| version >= aya::util::KernelVersion::new(6, 6, 0))
+}
+
+/// Attaches a TC program to the ingress of a device, behind those that are there.
+///
+/// # Errors
+///
+/// Fails if the kernel refuses.
+pub fn attach_tc(instance: &Instance, hook: TcHook, device: &Link, program: &str) -> Result<()> {
+    let mut classifier = datapath::classifier(instance, program)?;
+    match hook {
+        TcHook::Tcx => attach_tcx(instance, &mut classifier, device, program),
+        TcHook::Clsact => attach_clsact(&mut classifier, device),
+    }
+    .context(|| format!("cannot attach {program} to {}", device.name))
+}
+
+fn attach_tcx(
+    instance: &Instance,
+    classifier: &mut SchedClassifier,
+    device: &Link,
+    program: &str,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+    let id = classifier.attach_with_options(&device.name, TcAttachType::Ingress, options)?;
+    let link = FdLink::try_from(classifier.take_link(id)?)?;
+    link.pin(pin_of(instance, device.index, program))?;
+    Ok(())
+}
+
+/// A clsact filter stays by itself; what would remove it when this process ends is forgotten.
+fn attach_clsact(classifier: &mut SchedClassifier, device: &Link) -> Result<(), Box<dyn std::error::Error>> {
+    match tc::qdisc_add_clsact(&device.name) {
+        Ok(()) | Err(TcError::AlreadyAttached) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let options = TcAttachOptions::Netlink(NlOptions::default());
+    let id = classifier.attach_with_options(&device.name, TcAttachType::Ingress, options)?;
+    std::mem::forget(classifier.take_link(id)?);
+    Ok(())
+}
+
+/// Detaches a TC program from a device, if both are still there.
+///
+/// # Errors
+///
+/// Fails if the kernel refuses.
+pub fn detach_tc(
+    instance: &Instance,
+    hook: TcHook,
+    device: IfIndex,
+    name: Option<&str>,
+    program: &str,
+) -> Result<()> {
+    match (hook, name) {
+        (TcHook::Tcx, _) => unpin(instance, device, program),
+        (TcHook::Clsact, Some(name)) => {
+            match tc::qdisc_detach_program(name, TcAttachType::Ingress, program) {
+                Err(TcError::IoError(error)) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(Error::failed(format!("cannot detach {program} from {name}"), error))
+                }
+                _ => Ok(()),
+            }
+        }
+        (TcHook::Clsact, None) => Ok(()),
+    }
+}
+
+/// How attaching an XDP program went wrong.
+#[derive(Debug)]
+pub enum XdpRefusal {
+    /// A program of somebody else is on the hook.
+    Taken,
+    /// The driver has no native XDP, or not for this device as it is.
+    Unsupported,
+}
+
+/// Attaches the XDP program to a device.
+///
+/// # Errors
+///
+/// The outer error if something is broken; the inner one says why this device cannot have it.
+pub fn attach_xdp(instance: &Instance, device: &Link, mode: XdpMode) -> Result<Result<(), XdpRefusal>> {
+    let mut program = datapath::xdp(instance)?;
+    let id = match program.attach_to_if_index(device.index.get(), mode) {
+        Ok(id) => id,
+        Err(ProgramError::SyscallError(error)) => return Ok(Err(refusal(&error.io_error))),
+        Err(error) => return Err(Error::failed(format!("cannot attach XDP to {}", device.name), error)),
+    };
+    let link = program.take_link(id).context(|| "cannot keep the XDP link")?;
+    let link = FdLink::try_from(link).context(|| "cannot keep the XDP link")?;
+    link.pin(pin_of(instance, device.index, FROM_UPLINK_XDP)).context(|| "cannot pin the XDP link")?;
+    Ok(Ok(()))
+}
+
+fn refusal(error: &io::Error) -> XdpRefusal {
+    match error.raw_os_error() {
+        Some(libc::EBUSY | libc::EEXIST) => XdpRefusal::Taken,
+        _ => XdpRefusal::Unsupported,
+    }
+}
+
+/// Detaches the XDP program from a device, if it is there.
+///
+/// # Errors
+///
+/// Fails if the pin cannot be removed.
+pub fn detach_xdp(instance: &Instance, device: IfIndex) -> Result<()> {
+    unpin(instance, device, FROM_UPLINK_XDP)
+}
+
+/// Removes a pinned link. The last reference goes here, and the kernel waits until no packet is in the program.
+fn unpin(instance: &Instance, device: IfIndex, program: &str) -> Result<()> {
+    let path = pin_of(instance, device, program);
+    if !fs::exists(&path).context(|| format!("cannot look for {}", path.display()))? {
+        return Ok(());
+    }
+    let link = PinnedLink::from_pin(&path).context(|| format!("cannot open {}", path.display()))?;
+    link.unpin().map(drop).context(|| format!("cannot remove {}", path.display()))
+}

@@ -1,0 +1,179 @@
+//! An instance: one data path, its pins, and the lock that commands take.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::{Flock, FlockArg};
+use overlay_common::maps::config::{Config, SCHEMA};
+
+use crate::{
+    bpffs,
+    error::{Context as _, Error, Result},
+    maps::config,
+    netns,
+};
+
+/// An instance that is up, locked against other commands until dropped.
+#[derive(Debug)]
+pub struct Instance {
+    name: String,
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+/// The name of the instance that a command means: the given one, else the one of this network namespace.
+///
+/// # Errors
+///
+/// [`Error::Usage`] for a name that cannot be a file's.
+pub fn name(given: Option<&str>) -> Result<String> {
+    let Some(given) = given else {
+        return Ok(format!("net-{}", netns::cookie()?));
+    };
+    let fits = (1..=64).contains(&given.len())
+        && !given.starts_with('-')
+        && given.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if fits {
+        return Ok(given.to_owned());
+    }
+    Err(Error::Usage(format!("--instance {given:?}: a name has 1 to 64 letters, digits, `-` and `_`")))
+}
+
+impl Instance {
+    /// Makes the directories of a new instance.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`] if it is up already.
+    pub fn create(name: &str) -> Result<Self> {
+        let path = Path::new(bpffs::ROOT).join(name);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                return Err(Error::Exists(format!(
+                    "instance {name} is up already; `overlay down` takes it down"
+                )));
+            }
+            made => made.context(|| format!("cannot make {}", path.display()))?,
+        }
+        let lock =
+            lock(&path)?.ok_or_else(|| Error::Failed(format!("instance {name} went away meanwhile")))?;
+        let instance = Self { name: name.to_owned(), path, _lock: lock };
+        for directory in [instance.maps(), instance.programs(), instance.links()] {
+            fs::create_dir(&directory).context(|| format!("cannot make {}", directory.display()))?;
+        }
+        Ok(instance)
+    }
+
+    /// Opens the instance of that name, which has to be one of this network namespace and this version.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] if it is not up, or is another namespace's or version's.
+    pub fn open(name: &str) -> Result<Self> {
+        let instance = Self::open_any(name)?;
+        let config = instance.config()?;
+        if config.schema() != SCHEMA {
+            return Err(Error::Failed(format!(
+                "instance {name} was brought up by another version of overlay; take it down with that one"
+            )));
+        }
+        if config.netns_cookie() != netns::cookie()? {
+            return Err(Error::Failed(format!(
+                "instance {name} belongs to another network namespace; name that one with --netns"
+            )));
+        }
+        Ok(instance)
+    }
+
+    /// Opens the instance of that name, whatever is in it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] if it is not up.
+    pub fn open_any(name: &str) -> Result<Self> {
+        let path = Path::new(bpffs::ROOT).join(name);
+        let lock = lock(&path)?.ok_or_else(|| {
+            Error::Failed(format!("instance {name} is not up; `overlay up --uplink DEV` brings it up"))
+        })?;
+        Ok(Self { name: name.to_owned(), path, _lock: lock })
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The directory of its pins.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory of its pinned maps.
+    #[must_use]
+    pub fn maps(&self) -> PathBuf {
+        self.path.join("maps")
+    }
+
+    /// The directory of its pinned programs.
+    #[must_use]
+    pub fn programs(&self) -> PathBuf {
+        self.path.join("programs")
+    }
+
+    /// The directory of its pinned links.
+    #[must_use]
+    pub fn links(&self) -> PathBuf {
+        self.path.join("links")
+    }
+
+    /// What holds for the whole instance.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the map is gone.
+    pub fn config(&self) -> Result<Config> {
+        config::read(self)
+    }
+
+    /// Removes all pins. What they held goes with them.
+    ///
+    /// # Errors
+    ///
+    /// Fails at the first pin that cannot be removed.
+    pub fn remove(self) -> Result<()> {
+        fs::remove_dir_all(&self.path).context(|| format!("cannot remove {}", self.path.display()))
+    }
+}
+
+/// The names of all instances on this host that are up, whatever namespace they belong to.
+///
+/// # Errors
+///
+/// Fails if the directory cannot be read.
+pub fn all() -> Result<Vec<String>> {
+    if !Path::new(bpffs::ROOT).exists() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(bpffs::ROOT).context(|| format!("cannot read {}", bpffs::ROOT))?;
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Locks a directory; `None` if it is not there, or was removed while another command had the lock.
+fn lock(path: &Path) -> Result<Option<Flock<File>>> {
+    let Ok(file) = File::open(path) else {
+        return Ok(None);
+    };
+    let inode = file.metadata().context(|| format!("cannot read {}", path.display()))?.ino();
+    let lock = Flock::lock(file, FlockArg::LockExclusive)
+        .map_err(|(_, error)| Error::failed(format!("cannot lock {}", path.display()), error))?;
+    let still_there = fs::metadata(path).is_ok_and(|metadata| metadata.ino() == inode);
+    Ok(still_there.then_some(lock))
+}

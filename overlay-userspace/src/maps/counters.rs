@@ -1,0 +1,63 @@
+//! `STATS`.
+
+use std::collections::BTreeMap;
+
+use aya::{
+    maps::{MapData, PerCpuHashMap, PerCpuValues},
+    util::nr_cpus,
+};
+use overlay_common::{
+    Vni, VtepId,
+    maps::counters::{Counters, CountersKey, NAME},
+};
+
+use super::open;
+use crate::{
+    error::{Context as _, Result},
+    instance::Instance,
+};
+
+/// Counts of all segments: to and from each remote VTEP, and, under `None`, between ports of this host.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn read(instance: &Instance) -> Result<BTreeMap<(Vni, Option<VtepId>), Counters>> {
+    let map: PerCpuHashMap<MapData, CountersKey, Counters> = open(instance, NAME)?;
+    let mut all = BTreeMap::new();
+    for entry in map.iter() {
+        let (key, values) = entry.context(|| format!("cannot read map {NAME}"))?;
+        let Some(vni) = key.vni() else { continue };
+        let sum: &mut Counters = all.entry((vni, key.vtep())).or_default();
+        *sum = Counters::default();
+        for value in values.iter() {
+            *sum += *value;
+        }
+    }
+    Ok(all)
+}
+
+/// Starts to count for a segment, or for a remote VTEP in it.
+///
+/// # Errors
+///
+/// Fails if the map is full.
+pub fn start(instance: &Instance, vni: Vni, vtep: Option<VtepId>) -> Result<()> {
+    let mut map: PerCpuHashMap<MapData, CountersKey, Counters> = open(instance, NAME)?;
+    let cpus = nr_cpus().map_err(|(what, error)| crate::Error::failed(what, error))?;
+    let zeros =
+        PerCpuValues::try_from(vec![Counters::default(); cpus]).context(|| "cannot start to count")?;
+    map.insert(CountersKey::new(vni, vtep), zeros, 0).context(|| format!("cannot write map {NAME}"))
+}
+
+/// Stops to count for a segment, or for a remote VTEP in it.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn stop(instance: &Instance, vni: Vni, vtep: Option<VtepId>) -> Result<()> {
+    let mut map: PerCpuHashMap<MapData, CountersKey, Counters> = open(instance, NAME)?;
+    // What was not counted need not be stopped.
+    let _ = map.remove(&CountersKey::new(vni, vtep));
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! Typed handles on the pinned maps, named after what `overlay-common` calls them.
+
+pub mod config;
+pub mod counters;
+pub mod drops;
+pub mod fdb;
+pub mod flood;
+pub mod next_hops;
+mod table;
+pub mod vteps;
+
+pub use table::Table;
+
+use aya::maps::{Map, MapData, MapError};
+
+use overlay_common::maps::{
+    member::{self, MemberKey},
+    port::{self, Port},
+    segment::{self, Segment},
+    uplink::{self, Uplink},
+};
+
+use crate::{
+    error::{Context as _, Result},
+    instance::Instance,
+};
+
+/// Opens a pinned map as whatever it has to be.
+fn open<T: TryFrom<Map, Error = MapError>>(instance: &Instance, name: &str) -> Result<T> {
+    let path = instance.maps().join(name);
+    MapData::from_pin(&path)
+        .and_then(Map::from_map_data)
+        .and_then(T::try_from)
+        .context(|| format!("cannot open map {name} of instance {}", instance.name()))
+}
+
+/// `PORTS`: device index to port.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn ports(instance: &Instance) -> Result<Table<u32, Port>> {
+    Table::open(instance, port::NAME)
+}
+
+/// `SEGMENTS`: VNI to settings.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn segments(instance: &Instance) -> Result<Table<u32, Segment>> {
+    Table::open(instance, segment::NAME)
+}
+
+/// `UPLINKS`: device index to uplink.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn uplinks(instance: &Instance) -> Result<Table<u32, Uplink>> {
+    Table::open(instance, uplink::NAME)
+}
+
+/// `MEMBERS`: segment and address to the remote VTEP's id.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn members(instance: &Instance) -> Result<Table<MemberKey, u32>> {
+    Table::open(instance, member::NAME)
+}

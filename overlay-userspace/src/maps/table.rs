@@ -1,0 +1,99 @@
+use std::{collections::BTreeMap, io};
+
+use aya::{
+    Pod,
+    maps::{HashMap, MapData, MapError},
+};
+
+use super::open;
+use crate::{
+    error::{Context as _, Error, Result},
+    instance::Instance,
+};
+
+/// A hash map of the data path.
+#[derive(Debug)]
+pub struct Table<K, V> {
+    name: &'static str,
+    map: HashMap<MapData, K, V>,
+}
+
+impl<K: Pod, V: Pod> Table<K, V> {
+    /// Opens the map of that name.
+    pub(super) fn open(instance: &Instance, name: &'static str) -> Result<Self> {
+        Ok(Self { name, map: open(instance, name)? })
+    }
+
+    /// The value of a key, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub fn get(&self, key: K) -> Result<Option<V>> {
+        match self.map.get(&key, 0) {
+            Ok(value) => Ok(Some(value)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(Error::failed(format!("cannot read map {}", self.name), error)),
+        }
+    }
+
+    /// Sets the value of a key.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the map is full, saying so.
+    pub fn put(&mut self, key: K, value: &V) -> Result<()> {
+        self.map.insert(key, value, 0).map_err(|error| {
+            if is_full(&error) {
+                Error::Failed(format!("map {} is full; remove entries first", self.name))
+            } else {
+                Error::failed(format!("cannot write map {}", self.name), error)
+            }
+        })
+    }
+
+    /// Sets the value of a key; `false` if the map is full.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does otherwise.
+    pub fn try_put(&mut self, key: K, value: &V) -> Result<bool> {
+        match self.map.insert(key, value, 0) {
+            Ok(()) => Ok(true),
+            Err(error) if is_full(&error) => Ok(false),
+            Err(error) => Err(Error::failed(format!("cannot write map {}", self.name), error)),
+        }
+    }
+
+    /// Removes a key; `false` if it was not there.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub fn remove(&mut self, key: K) -> Result<bool> {
+        match self.map.remove(&key) {
+            Ok(()) => Ok(true),
+            Err(MapError::KeyNotFound) => Ok(false),
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {
+                Ok(false)
+            }
+            Err(error) => Err(Error::failed(format!("cannot write map {}", self.name), error)),
+        }
+    }
+}
+
+impl<K: Pod + Ord, V: Pod> Table<K, V> {
+    /// All entries, in the order of their keys. The programs may change the map meanwhile: each key comes once.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub fn entries(&self) -> Result<BTreeMap<K, V>> {
+        self.map.iter().collect::<Result<_, _>>().context(|| format!("cannot read map {}", self.name))
+    }
+}
+
+/// Whether the kernel refused an entry because there are as many as there can be (`E2BIG`).
+fn is_full(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::E2BIG))
+}

@@ -1,0 +1,101 @@
+//! `VTEPS`.
+
+use aya::maps::{Array, MapData};
+use bytemuck::Zeroable as _;
+use overlay_common::{
+    UnderlayAddr, VtepId,
+    maps::vtep::{MAX_ENTRIES, NAME, Vtep},
+};
+
+use super::open;
+use crate::{
+    error::{Context as _, Error, Result},
+    instance::Instance,
+};
+
+/// The remote VTEPs.
+pub struct Vteps {
+    map: Array<MapData, Vtep>,
+}
+
+impl Vteps {
+    /// Opens the map.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is gone.
+    pub fn open(instance: &Instance) -> Result<Self> {
+        Ok(Self { map: open(instance, NAME)? })
+    }
+
+    /// The VTEP with that id, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub fn get(&self, id: VtepId) -> Result<Option<Vtep>> {
+        let vtep = self.map.get(&id.index(), 0).context(|| format!("cannot read map {NAME}"))?;
+        Ok(vtep.is_some().then_some(vtep))
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub fn all(&self) -> Result<Vec<(VtepId, Vtep)>> {
+        let mut all = Vec::new();
+        for id in ids() {
+            if let Some(vtep) = self.get(id)? {
+                all.push((id, vtep));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The id of the VTEP at `remote`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub fn find(&self, remote: UnderlayAddr) -> Result<Option<VtepId>> {
+        Ok(self.all()?.into_iter().find(|(_, vtep)| vtep.remote() == remote).map(|(id, _)| id))
+    }
+
+    /// An id that no VTEP has.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there are as many as there can be.
+    pub fn free(&self) -> Result<VtepId> {
+        for id in ids() {
+            if self.get(id)?.is_none() {
+                return Ok(id);
+            }
+        }
+        Err(Error::Failed(format!("map {NAME} is full; remove tunnels first")))
+    }
+
+    /// Writes the VTEP with that id.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub fn put(&mut self, id: VtepId, vtep: &Vtep) -> Result<()> {
+        self.map.set(id.index(), vtep, 0).context(|| format!("cannot write map {NAME}"))
+    }
+
+    /// Empties the slot of an id.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub fn clear(&mut self, id: VtepId) -> Result<()> {
+        self.put(id, &Vtep::zeroed())
+    }
+}
+
+/// Every id there can be.
+fn ids() -> impl Iterator<Item = VtepId> {
+    (1..MAX_ENTRIES as u16).filter_map(VtepId::new)
+}

@@ -1,0 +1,133 @@
+use futures_util::TryStreamExt as _;
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
+};
+use overlay_common::{IfIndex, MacAddr, header::udp::VXLAN_PORT};
+
+use super::Netlink;
+use crate::error::{Context as _, Error, Result};
+
+/// A network device, as far as we care.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Its index.
+    pub index: IfIndex,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub mac: MacAddr,
+    /// What it is.
+    pub kind: LinkKind,
+    /// Whether an XDP program is on it, whosever.
+    pub has_xdp: bool,
+    /// The kernel's `vxlan` device that it is, if it is one.
+    pub vxlan: Option<ForeignVxlan>,
+}
+
+/// What a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// A device with a driver of its own: a NIC.
+    Hardware,
+    /// A veth whose peer is in another network namespace.
+    VethPeer,
+    /// Any other device that the kernel makes.
+    Virtual,
+    /// The loopback device, and whatever else has no Ethernet header.
+    NotEthernet,
+}
+
+/// What a `vxlan` device of the kernel serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForeignVxlan {
+    /// Its VNI; `None`: all of them (`external`).
+    pub vni: Option<u32>,
+    /// Its UDP port, host byte order.
+    pub port: u16,
+}
+
+impl Netlink {
+    /// All devices.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub async fn links(&self) -> Result<Vec<Link>> {
+        let messages: Vec<_> =
+            self.handle.link().get().execute().try_collect().await.context(|| "cannot list devices")?;
+        Ok(messages.into_iter().filter_map(parse).collect())
+    }
+
+    /// The device of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] if there is none.
+    pub async fn link(&self, name: &str) -> Result<Link> {
+        let missing = || Error::Failed(format!("there is no device {name}; `ip link` shows those there are"));
+        let mut messages = self.handle.link().get().match_name(name.to_owned()).execute();
+        match messages.try_next().await {
+            Ok(message) => message.and_then(parse).ok_or_else(missing),
+            Err(_) => Err(missing()),
+        }
+    }
+}
+
+fn parse(message: LinkMessage) -> Option<Link> {
+    let mut link = Link {
+        index: IfIndex::new(message.header.index)?,
+        name: String::new(),
+        mac: MacAddr::default(),
+        kind: LinkKind::Hardware,
+        has_xdp: false,
+        vxlan: None,
+    };
+    let mut peer_elsewhere = false;
+    let mut is_veth = false;
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::Address(bytes) => {
+                link.mac = <[u8; 6]>::try_from(bytes).map(MacAddr::new).unwrap_or_default()
+            }
+            LinkAttribute::LinkNetNsId(_) => peer_elsewhere = true,
+            LinkAttribute::Xdp(xdp) => link.has_xdp = is_attached(&xdp),
+            LinkAttribute::LinkInfo(info) => {
+                link.kind = LinkKind::Virtual;
+                is_veth = info.contains(&LinkInfo::Kind(InfoKind::Veth));
+                link.vxlan = info.iter().find_map(vxlan);
+            }
+            _ => {}
+        }
+    }
+    if message.header.link_layer_type != LinkLayerType::Ether {
+        link.kind = LinkKind::NotEthernet;
+    } else if is_veth && peer_elsewhere {
+        link.kind = LinkKind::VethPeer;
+    }
+    Some(link)
+}
+
+fn is_attached(xdp: &[LinkXdp]) -> bool {
+    xdp.iter().any(|attribute| matches!(attribute, LinkXdp::Attached(how) if *how != XdpAttached::None))
+}
+
+fn vxlan(info: &LinkInfo) -> Option<ForeignVxlan> {
+    let LinkInfo::Data(InfoData::Vxlan(attributes)) = info else {
+        return None;
+    };
+    let mut vxlan = ForeignVxlan { vni: None, port: VXLAN_PORT };
+    let mut external = false;
+    for attribute in attributes {
+        match attribute {
+            InfoVxlan::Id(id) => vxlan.vni = Some(*id),
+            InfoVxlan::Port(port) => vxlan.port = *port,
+            InfoVxlan::CollectMetadata(on) => external = *on,
+            _ => {}
+        }
+    }
+    if external {
+        vxlan.vni = None;
+    }
+    Some(vxlan)
+}

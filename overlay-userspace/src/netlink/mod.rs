@@ -1,0 +1,33 @@
+//! What the kernel's own network configuration says, by rtnetlink.
+
+mod address;
+mod link;
+mod neighbour;
+mod route;
+
+pub use link::{ForeignVxlan, Link, LinkKind};
+pub use route::Route;
+
+use rtnetlink::Handle;
+
+use crate::error::{Context as _, Result};
+
+/// A connection to the kernel of this thread's network namespace.
+#[derive(Clone, Debug)]
+pub struct Netlink {
+    handle: Handle,
+}
+
+impl Netlink {
+    /// Connects. Has to be called within a tokio runtime, which then serves the connection.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel refuses a socket.
+    pub fn connect() -> Result<Self> {
+        let (connection, handle, _) =
+            rtnetlink::new_connection().context(|| "cannot open a netlink socket")?;
+        tokio::spawn(connection);
+        Ok(Self { handle })
+    }
+}

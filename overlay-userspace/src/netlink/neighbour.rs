@@ -1,0 +1,75 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use futures_util::TryStreamExt as _;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourMessage, NeighbourState,
+};
+use overlay_common::IfIndex;
+
+use super::Netlink;
+use crate::error::{Context as _, Result};
+
+impl Netlink {
+    /// Has the kernel resolve a neighbour, and keep it resolved with no process of ours alive (`NTF_EXT_MANAGED`, as
+    /// `ip neigh add … managed` does).
+    ///
+    /// An entry that the administrator made permanent stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub async fn manage_neighbour(&self, device: IfIndex, addr: Ipv4Addr) -> Result<()> {
+        let known = self.neighbour(device, addr).await?;
+        if known.is_some_and(|message| message.header.state == NeighbourState::Permanent) {
+            return Ok(());
+        }
+        let mut request = self
+            .handle
+            .neighbours()
+            .add(device.get(), IpAddr::V4(addr))
+            .replace()
+            .state(NeighbourState::None);
+        request.message_mut().attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
+        request.execute().await.context(|| format!("cannot have the kernel resolve {addr}"))
+    }
+
+    /// Removes a neighbour that [`Self::manage_neighbour`] made; one that somebody else made stays.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub async fn release_neighbour(&self, device: IfIndex, addr: Ipv4Addr) -> Result<()> {
+        let Some(message) = self.neighbour(device, addr).await?.filter(is_managed) else {
+            return Ok(());
+        };
+        self.handle
+            .neighbours()
+            .del(message)
+            .execute()
+            .await
+            .context(|| format!("cannot forget neighbour {addr}"))
+    }
+
+    async fn neighbour(&self, device: IfIndex, addr: Ipv4Addr) -> Result<Option<NeighbourMessage>> {
+        let messages: Vec<_> = self
+            .handle
+            .neighbours()
+            .get()
+            .set_address_family(AddressFamily::Inet)
+            .execute()
+            .try_collect()
+            .await
+            .context(|| "cannot list neighbours")?;
+        let wanted = NeighbourAttribute::Destination(NeighbourAddress::Inet(addr));
+        Ok(messages
+            .into_iter()
+            .find(|message| message.header.ifindex == device.get() && message.attributes.contains(&wanted)))
+    }
+}
+
+fn is_managed(message: &NeighbourMessage) -> bool {
+    message.attributes.iter().any(|attribute| {
+        matches!(attribute, NeighbourAttribute::ExtFlags(flags) if flags.contains(NeighbourExtFlags::Managed))
+    })
+}

@@ -1,0 +1,42 @@
+use std::net::Ipv4Addr;
+
+use futures_util::TryStreamExt as _;
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteType};
+use overlay_common::IfIndex;
+use rtnetlink::RouteMessageBuilder;
+
+use super::Netlink;
+
+/// The route to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The device that it leaves by.
+    pub device: IfIndex,
+    /// The neighbour that it goes to: the gateway, or the address itself.
+    pub via: Ipv4Addr,
+    /// The source address that the kernel would take.
+    pub source: Option<Ipv4Addr>,
+}
+
+impl Netlink {
+    /// The route that the host's own packets to `destination` take. `None`: there is none, or it does not leave the host.
+    pub async fn route(&self, destination: Ipv4Addr) -> Option<Route> {
+        let request = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(destination, 32).build();
+        let message = self.handle.route().get(request).execute().try_next().await.ok()??;
+        if message.header.kind != RouteType::Unicast {
+            return None;
+        }
+        let mut device = None;
+        let mut via = destination;
+        let mut source = None;
+        for attribute in message.attributes {
+            match attribute {
+                RouteAttribute::Oif(index) => device = IfIndex::new(index),
+                RouteAttribute::Gateway(RouteAddress::Inet(gateway)) => via = gateway,
+                RouteAttribute::PrefSource(RouteAddress::Inet(addr)) => source = Some(addr),
+                _ => {}
+            }
+        }
+        Some(Route { device: device?, via, source })
+    }
+}

@@ -1,0 +1,59 @@
+//! Network namespaces.
+
+use std::{
+    fs::File,
+    mem,
+    os::fd::{AsRawFd as _, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    sched::{CloneFlags, setns},
+    sys::socket::{AddressFamily, SockFlag, SockType, socket},
+};
+
+use crate::error::{Context as _, Error, Result};
+
+/// Where `ip netns` keeps its namespaces.
+const NAMED: &str = "/run/netns";
+
+/// Moves this thread into the named network namespace, and into no other namespace: what is pinned under `/sys/fs/bpf`
+/// stays in sight.
+///
+/// # Errors
+///
+/// Fails if there is no such namespace, or without `CAP_SYS_ADMIN`.
+pub fn enter(name: &str) -> Result<()> {
+    let path = if name.contains('/') { PathBuf::from(name) } else { Path::new(NAMED).join(name) };
+    let file = File::open(&path).map_err(|_| {
+        Error::Failed(format!("no network namespace {name:?}; `ip netns list` shows those there are"))
+    })?;
+    setns(file, CloneFlags::CLONE_NEWNET).context(|| format!("cannot enter network namespace {name:?}"))
+}
+
+/// The kernel's cookie of this thread's network namespace, which is unique until reboot (`SO_NETNS_COOKIE`).
+///
+/// # Errors
+///
+/// Fails before Linux 5.14.
+pub fn cookie() -> Result<u64> {
+    let any = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
+    any.and_then(|socket| cookie_of(&socket)).context(|| "cannot read the network namespace's cookie")
+}
+
+fn cookie_of(socket: &OwnedFd) -> nix::Result<u64> {
+    let mut cookie = 0u64;
+    let mut len = mem::size_of_val(&cookie) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `cookie`.
+    let code = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut len,
+        )
+    };
+    Errno::result(code).map(|_| cookie)
+}

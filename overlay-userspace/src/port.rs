@@ -1,0 +1,122 @@
+//! Ports: `overlay port`.
+
+use overlay_common::{
+    IfIndex, Vni,
+    maps::{
+        fdb::Place,
+        port::{Port, PortKind},
+    },
+};
+
+use crate::{
+    datapath::FROM_PORT,
+    error::{Error, Result},
+    hook,
+    instance::Instance,
+    maps,
+    netlink::{LinkKind, Netlink},
+    segment,
+    undo::Undo,
+};
+
+/// A port.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Its device.
+    pub device: IfIndex,
+    /// The device's name; `None`: the device is gone.
+    pub name: Option<String>,
+    /// Its segment.
+    pub vni: Vni,
+    /// How frames are handed to its workload.
+    pub kind: PortKind,
+}
+
+/// Makes a device a port of a segment, which is made if it is not there.
+///
+/// # Errors
+///
+/// [`Error::Exists`] if it is a port already; [`Error::Failed`] if it cannot be one.
+pub async fn add(instance: &Instance, netlink: &Netlink, name: &str, vni: Vni) -> Result<()> {
+    let link = netlink.link(name).await?;
+    let mut ports = maps::ports(instance)?;
+    if let Some(port) = ports.get(link.index.get())? {
+        let vni = port.vni().map_or(0, Vni::get);
+        return Err(Error::Exists(format!(
+            "{name} is a port of VNI {vni} already; `overlay port del {name}` first"
+        )));
+    }
+    if maps::uplinks(instance)?.get(link.index.get())?.is_some() {
+        return Err(Error::Failed(format!("{name} is an uplink, and cannot be a port too")));
+    }
+    let kind = match link.kind {
+        LinkKind::NotEthernet => {
+            return Err(Error::Failed(format!("{name} is no Ethernet device, and cannot be a port")));
+        }
+        LinkKind::VethPeer => PortKind::VethPeer,
+        LinkKind::Hardware | LinkKind::Virtual => PortKind::Device,
+    };
+    let mut undo = Undo::new();
+    segment::ensure(instance, &netlink.links().await?, vni, &mut undo)?;
+    undo.push(|| {
+        let _ = forget(instance, link.index);
+    });
+    ports.put(link.index.get(), &Port::new(vni, kind))?;
+    hook::attach_tc(instance, instance.config()?.tc(), &link, FROM_PORT)?;
+    maps::flood::change(instance, vni, |list| list.add_port(link.index))?;
+    undo.disarm();
+    Ok(())
+}
+
+/// Makes a port an ordinary device again. One that is gone can be named by its index.
+///
+/// # Errors
+///
+/// [`Error::Missing`] if it is no port.
+pub async fn del(instance: &Instance, netlink: &Netlink, name: &str) -> Result<()> {
+    let missing = || Error::Missing(format!("{name} is no port; `overlay port show` lists those there are"));
+    let view =
+        show(instance, netlink).await?.into_iter().find(|view| is_named(view, name)).ok_or_else(missing)?;
+    hook::detach_tc(instance, instance.config()?.tc(), view.device, view.name.as_deref(), FROM_PORT)?;
+    forget(instance, view.device)
+}
+
+fn is_named(view: &View, name: &str) -> bool {
+    match &view.name {
+        Some(own) => own == name,
+        None => view.device.to_string() == name,
+    }
+}
+
+/// Removes a port from every map, the stations behind it last, when nothing learns them any more.
+fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
+    let mut ports = maps::ports(instance)?;
+    let vni = ports.get(device.get())?.and_then(|port| port.vni());
+    ports.remove(device.get())?;
+    if let Some(vni) = vni {
+        maps::flood::change(instance, vni, |list| {
+            list.remove_port(device);
+            Ok(())
+        })?;
+    }
+    maps::fdb::remove_where(
+        instance,
+        |_, entry| matches!(entry.place(), Some(Place::Port { device: behind, .. }) if behind == device),
+    )?;
+    Ok(())
+}
+
+/// All ports.
+///
+/// # Errors
+///
+/// Fails if the kernel does.
+pub async fn show(instance: &Instance, netlink: &Netlink) -> Result<Vec<View>> {
+    let links = netlink.links().await?;
+    let view = |(index, port): (u32, Port)| {
+        let device = IfIndex::new(index)?;
+        let name = links.iter().find(|link| link.index == device).map(|link| link.name.clone());
+        Some(View { device, name, vni: port.vni()?, kind: port.kind() })
+    };
+    Ok(maps::ports(instance)?.entries()?.into_iter().filter_map(view).collect())
+}

@@ -1,0 +1,167 @@
+//! Segments: `overlay vni`.
+
+use overlay_common::{
+    IfIndex, UnderlayAddr, Vni,
+    maps::{flood::FloodList, segment::Segment},
+};
+
+use crate::{
+    error::{Error, Result},
+    instance::Instance,
+    maps,
+    netlink::{Link, Netlink},
+    undo::Undo,
+};
+
+/// Settings to change; `None` leaves one as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change {
+    /// Whether source addresses are learned.
+    pub learning: Option<bool>,
+    /// Whether unknown unicast is flooded.
+    pub flood: Option<bool>,
+}
+
+impl Change {
+    fn apply(self, segment: Segment) -> Segment {
+        segment
+            .with_learning(self.learning.unwrap_or(segment.learning()))
+            .with_flood(self.flood.unwrap_or(segment.flood()))
+    }
+}
+
+/// A segment, and what is in it.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Its number.
+    pub vni: Vni,
+    /// Its settings.
+    pub settings: Segment,
+    /// Its ports on this host.
+    pub ports: Vec<IfIndex>,
+    /// Its remote VTEPs.
+    pub remotes: Vec<UnderlayAddr>,
+}
+
+/// Adds a segment.
+///
+/// # Errors
+///
+/// [`Error::Exists`] if it is there; [`Error::Failed`] if a `vxlan` device of the kernel serves it.
+pub async fn add(instance: &Instance, netlink: &Netlink, vni: Vni, change: Change) -> Result<()> {
+    if maps::segments(instance)?.get(vni.get())?.is_some() {
+        return Err(Error::Exists(format!("VNI {vni} exists already; `overlay vni set` changes it")));
+    }
+    refuse_foreign(instance, &netlink.links().await?, vni)?;
+    let mut undo = Undo::new();
+    create(instance, vni, change, &mut undo)?;
+    undo.disarm();
+    Ok(())
+}
+
+/// Makes sure that a segment is there: one that is not is made with default settings, to be undone by `undo`.
+///
+/// # Errors
+///
+/// [`Error::Failed`] if a `vxlan` device of the kernel serves it.
+pub(crate) fn ensure<'a>(
+    instance: &'a Instance,
+    links: &[Link],
+    vni: Vni,
+    undo: &mut Undo<'a>,
+) -> Result<()> {
+    refuse_foreign(instance, links, vni)?;
+    if maps::segments(instance)?.get(vni.get())?.is_some() {
+        return Ok(());
+    }
+    create(instance, vni, Change::default(), undo)
+}
+
+fn create<'a>(instance: &'a Instance, vni: Vni, change: Change, undo: &mut Undo<'a>) -> Result<()> {
+    undo.push(move || {
+        let _ = forget(instance, vni);
+    });
+    maps::counters::start(instance, vni, None)?;
+    maps::flood::open(instance)?.put(vni.get(), &FloodList::new(vni))?;
+    maps::segments(instance)?.put(vni.get(), &change.apply(Segment::default()))
+}
+
+fn forget(instance: &Instance, vni: Vni) -> Result<()> {
+    maps::segments(instance)?.remove(vni.get())?;
+    maps::flood::open(instance)?.remove(vni.get())?;
+    maps::fdb::remove_where(instance, |key, _| key.vni() == Some(vni))?;
+    maps::counters::stop(instance, vni, None)
+}
+
+/// Refuses a VNI that a `vxlan` device of the kernel serves on the same port.
+fn refuse_foreign(instance: &Instance, links: &[Link], vni: Vni) -> Result<()> {
+    let port = instance.config()?.port();
+    let serves = |link: &&Link| {
+        link.vxlan.is_some_and(|vxlan| vxlan.port == port && vxlan.vni.is_none_or(|other| other == vni.get()))
+    };
+    match links.iter().find(serves) {
+        None => Ok(()),
+        Some(link) => Err(Error::Failed(format!(
+            "VNI {vni} is served by the kernel's vxlan device {0} on port {port}; `ip link del {0}` first",
+            link.name
+        ))),
+    }
+}
+
+/// Changes the settings of a segment.
+///
+/// # Errors
+///
+/// [`Error::Missing`] if it is not there.
+pub fn set(instance: &Instance, vni: Vni, change: Change) -> Result<()> {
+    let mut segments = maps::segments(instance)?;
+    let segment = segments.get(vni.get())?.ok_or_else(|| missing(vni))?;
+    segments.put(vni.get(), &change.apply(segment))
+}
+
+/// Removes a segment that has no ports and no tunnels.
+///
+/// # Errors
+///
+/// [`Error::Missing`] if it is not there; [`Error::Failed`] if something is in it.
+pub fn del(instance: &Instance, vni: Vni) -> Result<()> {
+    let view = show(instance, Some(vni))?.into_iter().next().ok_or_else(|| missing(vni))?;
+    if !view.ports.is_empty() || !view.remotes.is_empty() {
+        return Err(Error::Failed(format!(
+            "VNI {vni} has {} ports and {} tunnels; `overlay port del` and `overlay tunnel del` remove them",
+            view.ports.len(),
+            view.remotes.len()
+        )));
+    }
+    forget(instance, vni)
+}
+
+/// That segment, or all of them, by number.
+///
+/// # Errors
+///
+/// [`Error::Missing`] if that segment is not there.
+pub fn show(instance: &Instance, only: Option<Vni>) -> Result<Vec<View>> {
+    let flood = maps::flood::open(instance)?;
+    let vteps = maps::vteps::Vteps::open(instance)?;
+    let mut views = Vec::new();
+    for (number, settings) in maps::segments(instance)?.entries()? {
+        let Some(vni) = Vni::new(number).filter(|vni| only.is_none_or(|only| only == *vni)) else { continue };
+        let list = flood.get(number)?.unwrap_or_else(|| FloodList::new(vni));
+        let mut remotes = Vec::new();
+        for id in list.vteps() {
+            remotes.extend(vteps.get(id)?.map(|vtep| vtep.remote()));
+        }
+        remotes.sort();
+        views.push(View { vni, settings, ports: list.ports().collect(), remotes });
+    }
+    match only {
+        Some(vni) if views.is_empty() => Err(missing(vni)),
+        _ => Ok(views),
+    }
+}
+
+/// There is no such segment.
+pub(crate) fn missing(vni: Vni) -> Error {
+    Error::Missing(format!("there is no VNI {vni}; `overlay vni show` lists those there are"))
+}
