@@ -1,2 +1,61 @@
-//! Project tasks.
-fn main() {}
+//! Project tasks: `cargo xtask setup | run | test | lint`.
+
+mod binary;
+mod lint;
+mod process;
+mod run;
+mod setup;
+mod test;
+mod version;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Project tasks of overlay.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what building, testing and linting need, where it is missing
+    Setup,
+    /// Build `overlay` and run it with ARGS; the demo without
+    Run {
+        /// Arguments of `overlay`
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Run every test; needs root, for the network namespaces
+    Test {
+        /// Arguments of `cargo test`
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Check formatting, clippy with warnings denied, and file lengths
+    Lint,
+}
+
+fn main() -> ExitCode {
+    match perform(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            process::say(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<()> {
+    match task {
+        Task::Setup => setup::everything(),
+        Task::Run { args } => run::run(&args),
+        Task::Test { args } => test::test(&args),
+        Task::Lint => lint::lint(),
+    }
+}

@@ -1,0 +1,32 @@
+//! The release build of `overlay`, which `run`, `test` and `bench` share.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::process;
+
+/// Builds it and returns where it is.
+///
+/// # Errors
+///
+/// When the build fails.
+pub(crate) fn release() -> Result<PathBuf> {
+    process::pass(process::cargo().args(["build", "--release", "-p", "overlay-userspace"]))?;
+    // Beside our own profile's directory, wherever cargo's configuration puts the target directory.
+    let own = env::current_exe().context("no path of this program")?;
+    let target = own
+        .ancestors()
+        .nth(2)
+        .context("this program is in no target directory")?;
+    Ok(target.join("release/overlay"))
+}
+
+/// The directory of the workspace.
+pub(crate) fn workspace() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
