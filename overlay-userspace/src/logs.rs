@@ -53,7 +53,8 @@ pub fn follow(instance: &Instance, verbose: bool) -> Result<Logs> {
     let id = program.info().context(|| "cannot find the programs' log")?.id();
     let logger = EbpfLogger::init_from_id_with_logger(id, Stderr { most })
         .context(|| "cannot read the programs' log")?;
-    let logger = AsyncFd::register(logger).context(|| "cannot follow the programs' log")?;
+    // SAFETY: the logger owns its descriptor, and keeps it as long as it lives.
+    let logger = unsafe { AsyncFd::register(logger) }.context(|| "cannot follow the programs' log")?;
     Ok(Logs { tasks: vec![tokio::spawn(print(logger))] })
 }
 
