@@ -75,7 +75,7 @@ drop_reasons! {
 
 impl DropReason {
     /// How many reasons there are: the size of `DROPS`.
-    pub const COUNT: u32 = Self::ALL.len() as u32;
+    pub const COUNT: usize = Self::ALL.len();
 
     /// The slot in `DROPS`.
     #[inline(always)]

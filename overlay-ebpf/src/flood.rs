@@ -23,7 +23,7 @@ pub(crate) fn from_port(skb: &mut Skb, from: IfIndex, inner: &Inner) -> Outcome 
         to_ports(skb, inner.vni, list, Some(from));
     }
     match list.vtep_count().checked_sub(1) {
-        Some(last) => to_vteps(skb, inner, list, last),
+        Some(final_one) => to_vteps(skb, inner, list, final_one),
         None if others > 0 => Ok(Verdict::Copied),
         None => Err(DropReason::NoReceivers),
     }
@@ -55,16 +55,13 @@ fn to_ports(skb: &mut Skb, vni: Vni, list: &'static FloodList, except: Option<If
     for_each(list.port_count(), copy_to_port, &mut walk);
 }
 
-/// One copy to each remote VTEP but the last, which gets the frame itself.
+/// One copy to each remote VTEP but the final one, which gets the frame itself.
 #[inline(always)]
-fn to_vteps(skb: &mut Skb, inner: &Inner, list: &'static FloodList, last: u32) -> Outcome {
-    let id = list.vtep(last).filter(|_| list.is_of(inner.vni)).ok_or(DropReason::UnknownVtep)?;
-    if last == 0 {
-        return Target::find(skb, id, inner)?.send(skb, inner);
-    }
+fn to_vteps(skb: &mut Skb, inner: &Inner, list: &'static FloodList, final_one: u32) -> Outcome {
+    let id = list.vtep(final_one).filter(|_| list.is_of(inner.vni)).ok_or(DropReason::UnknownVtep)?;
     let room = skb.make_room(inner.frame.payload()).map_err(|_| DropReason::EncapFailed)?;
     let mut walk = Walk { skb, list, vni: inner.vni, except: 0, inner };
-    for_each(last, copy_to_vtep, &mut walk);
+    for_each(final_one, copy_to_vtep, &mut walk);
     Target::find(skb, id, inner)?.send_with_room(skb, inner, room)
 }
 

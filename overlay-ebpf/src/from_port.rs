@@ -34,17 +34,15 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
 
     let destination = frame.destination();
     let inner = Inner::new(skb, vni, frame);
-    if destination.is_group() {
-        return flood::from_port(skb, device, &inner);
-    }
-    match fdb::place(vni, destination) {
+    let place = if destination.is_group() { None } else { fdb::place(vni, destination) };
+    match place {
         Some(Place::Vtep(id)) => Target::find(skb, id, &inner)?.send(skb, &inner),
         Some(Place::Port { device: to, .. }) if to == device => Err(DropReason::SamePort),
         Some(Place::Port { device: to, peer }) => {
             counters::sent(vni, None, inner.size());
             redirect::to_port(skb, to, peer, frame.payload())
         }
-        None if segment.flood() => flood::from_port(skb, device, &inner),
+        None if destination.is_group() || segment.flood() => flood::from_port(skb, device, &inner),
         None => Err(DropReason::UnknownUnicast),
     }
 }

@@ -2,6 +2,12 @@
 
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "the kernel's fields and codes are 32 bits, registers and sizes 64"
+)]
 
 mod clock;
 mod decap;

@@ -53,14 +53,14 @@ pub fn load(instance: &Instance, fdb_entries: u32) -> Result<()> {
     let mut ebpf = loader.load(OBJECT).context(|| "cannot load the maps")?;
     for (name, program) in ebpf.programs_mut() {
         let path = instance.programs().join(name);
-        let loaded = match program {
+        let outcome = match program {
             aya::programs::Program::Xdp(program) => program.load().and_then(|()| pin(program.pin(path))),
             aya::programs::Program::SchedClassifier(program) => {
                 program.load().and_then(|()| pin(program.pin(path)))
             }
             _ => Ok(()),
         };
-        loaded.context(|| format!("cannot load program {name}"))?;
+        outcome.context(|| format!("cannot load program {name}"))?;
     }
     Ok(())
 }

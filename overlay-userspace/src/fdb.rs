@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use nix::time::{ClockId, clock_gettime};
+use nix::{
+    sys::time::TimeValLike as _,
+    time::{ClockId, clock_gettime},
+};
 use overlay_common::{
     MacAddr, Vni, VtepId,
     maps::{
@@ -138,6 +141,5 @@ pub fn show(instance: &Instance, only: Option<Vni>) -> Result<Vec<(FdbKey, FdbEn
 /// Fails if the kernel does.
 pub fn now() -> Result<u64> {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).context(|| "cannot read the clock")?;
-    let nanoseconds = time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64;
-    Ok(nanoseconds)
+    u64::try_from(time.num_nanoseconds()).context(|| "the clock is before its beginning")
 }

@@ -44,7 +44,7 @@ pub fn cookie() -> Result<u64> {
 
 fn cookie_of(socket: &OwnedFd) -> nix::Result<u64> {
     let mut cookie = 0u64;
-    let mut len = mem::size_of_val(&cookie) as libc::socklen_t;
+    let mut len = libc::socklen_t::try_from(mem::size_of_val(&cookie)).unwrap_or(0);
     // SAFETY: the kernel writes at most `len` bytes to `cookie`.
     let code = unsafe {
         libc::getsockopt(

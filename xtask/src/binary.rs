@@ -18,10 +18,7 @@ pub(crate) fn release() -> Result<PathBuf> {
     process::pass(process::cargo().args(["build", "--release", "-p", "overlay-userspace"]))?;
     // Beside our own profile's directory, wherever cargo's configuration puts the target directory.
     let own = env::current_exe().context("no path of this program")?;
-    let target = own
-        .ancestors()
-        .nth(2)
-        .context("this program is in no target directory")?;
+    let target = own.ancestors().nth(2).context("this program is in no target directory")?;
     Ok(target.join("release/overlay"))
 }
 

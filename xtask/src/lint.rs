@@ -29,10 +29,7 @@ pub(crate) fn lint() -> Result<()> {
         ("file lengths", lengths()),
         ("formatting", process::pass(&mut formatting())),
         ("clippy", process::pass(&mut clippy())),
-        (
-            "clippy of the eBPF programs",
-            process::pass(&mut clippy_ebpf()),
-        ),
+        ("clippy of the eBPF programs", process::pass(&mut clippy_ebpf())),
     ] {
         if let Err(error) = outcome {
             process::say(&format!("{name}: {error:#}"));
@@ -54,13 +51,7 @@ fn formatting() -> Command {
 
 fn clippy() -> Command {
     let mut cargo = process::cargo();
-    cargo.args([
-        "clippy",
-        "--workspace",
-        "--exclude",
-        "overlay-ebpf",
-        "--all-targets",
-    ]);
+    cargo.args(["clippy", "--workspace", "--exclude", "overlay-ebpf", "--all-targets"]);
     cargo.args(["--", "-D", "warnings"]);
     cargo
 }
@@ -68,40 +59,16 @@ fn clippy() -> Command {
 /// Clippy of the very compiler that builds the programs, for their own target and with the flags of their build:
 /// lints see what is loaded, which they would not on the host's target.
 fn clippy_ebpf() -> Command {
-    let target = if cfg!(target_endian = "big") {
-        "bpfeb"
-    } else {
-        "bpfel"
-    };
-    let arch = if ARCH.starts_with("riscv64") {
-        "riscv64"
-    } else {
-        ARCH
-    };
+    let target = if cfg!(target_endian = "big") { "bpfeb" } else { "bpfel" };
+    let arch = if ARCH.starts_with("riscv64") { "riscv64" } else { ARCH };
     let mut command = Command::new("rustup");
     command
         .current_dir(binary::workspace())
-        .args([
-            "run",
-            toolchain::NAME,
-            "cargo",
-            "clippy",
-            "--release",
-            "-p",
-            "overlay-ebpf",
-        ])
-        .args([
-            "--target",
-            &format!("{target}-unknown-none"),
-            "-Z",
-            "build-std=core",
-        ])
+        .args(["run", toolchain::NAME, "cargo", "clippy", "--release", "-p", "overlay-ebpf"])
+        .args(["--target", &format!("{target}-unknown-none"), "-Z", "build-std=core"])
         .args(["--", "-D", "warnings"])
         .env("RUSTC_BOOTSTRAP", "1")
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            format!("--cfg=bpf_target_arch=\"{arch}\""),
-        )
+        .env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{arch}\""))
         // Of the toolchain that runs us, where the caller set them.
         .env_remove("RUSTC")
         .env_remove("RUSTC_WORKSPACE_WRAPPER");

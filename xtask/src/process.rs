@@ -55,8 +55,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         let said = String::from_utf8_lossy(&said);
         bail!("`{}`: {}: {}", shown(command), output.status, said.trim());
     }
-    String::from_utf8(output.stdout)
-        .with_context(|| format!("`{}` did not print text", shown(command)))
+    String::from_utf8(output.stdout).with_context(|| format!("`{}` did not print text", shown(command)))
 }
 
 /// Runs to the end with our own stdin, stdout and stderr.
@@ -108,10 +107,7 @@ fn follow(reader: PipeReader, progress: &mut Progress) -> Vec<String> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
-            if sender
-                .send(String::from_utf8_lossy(&line).into_owned())
-                .is_err()
-            {
+            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                 break;
             }
         }
@@ -147,12 +143,7 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(100));
         }
         let started = Instant::now();
-        Self {
-            what: what.to_owned(),
-            bar,
-            started,
-            last_sign: started,
-        }
+        Self { what: what.to_owned(), bar, started, last_sign: started }
     }
 
     fn update(&mut self, line: &str) {
@@ -167,11 +158,7 @@ impl Progress {
     fn finish(self, success: bool) {
         self.bar.finish_and_clear();
         let outcome = if success { "done" } else { "failed" };
-        say(&format!(
-            "{}: {outcome} in {} s",
-            self.what,
-            self.started.elapsed().as_secs()
-        ));
+        say(&format!("{}: {outcome} in {} s", self.what, self.started.elapsed().as_secs()));
     }
 }
 
@@ -186,10 +173,7 @@ mod tests {
     #[test]
     fn shows_the_environment_and_the_words() {
         let mut command = Command::new("cargo");
-        command
-            .env("LLVM_PREFIX", "/opt/llvm")
-            .env_remove("RUSTC")
-            .args(["install", "x"]);
+        command.env("LLVM_PREFIX", "/opt/llvm").env_remove("RUSTC").args(["install", "x"]);
         assert_eq!(shown(&command), "LLVM_PREFIX=/opt/llvm cargo install x");
     }
 

@@ -11,9 +11,7 @@ use crate::{binary, process, setup};
 /// When not root, or set-up, a build or a test fails.
 pub(crate) fn test(args: &[String]) -> Result<()> {
     if !process::is_root() {
-        bail!(
-            "tests make network namespaces and load eBPF programs: run `cargo xtask test` as root"
-        );
+        bail!("tests make network namespaces and load eBPF programs: run `cargo xtask test` as root");
     }
     setup::for_running(true)?;
     let mut cargo = process::cargo();

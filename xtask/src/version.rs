@@ -9,10 +9,7 @@ pub(crate) struct Version(pub(crate) u32, pub(crate) u32);
 impl Version {
     /// Reads the leading two numbers of, for example, `1.96.0-nightly` or `1.96.0+dfsg1-1`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut numbers = text
-            .trim()
-            .split(|c: char| !c.is_ascii_digit())
-            .map(str::parse);
+        let mut numbers = text.trim().split(|c: char| !c.is_ascii_digit()).map(str::parse);
         match (numbers.next(), numbers.next()) {
             (Some(Ok(major)), Some(Ok(minor))) => Some(Self(major, minor)),
             _ => None,

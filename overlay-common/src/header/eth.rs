@@ -20,7 +20,7 @@ pub enum Payload {
     Other,
 }
 
-/// Classifies the EtherType field.
+/// Classifies the `EtherType` field.
 #[inline(always)]
 #[must_use]
 pub fn payload(header: &EthHdr) -> Payload {

@@ -14,6 +14,11 @@ pub const IPV4_LEN: usize = eth::LEN + IPV4_L3_LEN;
 /// What IPv4, UDP and VXLAN add to the inner frame, in bytes: an uplink's MTU has to hold this much and the frame.
 pub const IPV4_OVERHEAD: usize = IPV4_L3_LEN;
 
+/// Where the headers stand.
+const IP: usize = eth::LEN;
+const UDP: usize = IP + ipv4::LEN;
+const VXLAN: usize = UDP + udp::LEN;
+
 /// Hops a tunnel packet may take, as the kernel's `vxlan` device has it (`drivers/net/vxlan`).
 const TTL: u8 = 64;
 /// Don't fragment: a VTEP must not (RFC 7348, section 4.3). An atomic packet needs no id (RFC 6864, section 4.1).
@@ -73,17 +78,14 @@ impl Template {
 
         out[..eth::LEN].copy_from_slice(ethernet);
         out[eth::LEN..].copy_from_slice(&self.bytes);
-        const IP: usize = eth::LEN;
         out[IP + 2] = ip_len_0;
         out[IP + 3] = ip_len_1;
         out[IP + 10] = check_0;
         out[IP + 11] = check_1;
-        const UDP: usize = IP + ipv4::LEN;
         out[UDP] = port_0;
         out[UDP + 1] = port_1;
         out[UDP + 4] = udp_len_0;
         out[UDP + 5] = udp_len_1;
-        const VXLAN: usize = UDP + udp::LEN;
         out[VXLAN + 4] = vni_0;
         out[VXLAN + 5] = vni_1;
         out[VXLAN + 6] = vni_2;

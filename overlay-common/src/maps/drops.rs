@@ -4,4 +4,4 @@
 pub const NAME: &str = "DROPS";
 
 /// One slot for each reason.
-pub const MAX_ENTRIES: usize = crate::DropReason::COUNT as usize;
+pub const MAX_ENTRIES: usize = crate::DropReason::COUNT;

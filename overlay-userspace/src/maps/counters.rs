@@ -25,7 +25,7 @@ use crate::{
 pub fn read(instance: &Instance) -> Result<BTreeMap<(Vni, Option<VtepId>), Counters>> {
     let map: PerCpuHashMap<MapData, CountersKey, Counters> = open(instance, NAME)?;
     let mut all = BTreeMap::new();
-    for entry in map.iter() {
+    for entry in &map {
         let (key, values) = entry.context(|| format!("cannot read map {NAME}"))?;
         let Some(vni) = key.vni() else { continue };
         let sum: &mut Counters = all.entry((vni, key.vtep())).or_default();

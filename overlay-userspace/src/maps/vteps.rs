@@ -97,5 +97,5 @@ impl Vteps {
 
 /// Every id there can be.
 fn ids() -> impl Iterator<Item = VtepId> {
-    (1..MAX_ENTRIES as u16).filter_map(VtepId::new)
+    (1..u16::try_from(MAX_ENTRIES).unwrap_or(u16::MAX)).filter_map(VtepId::new)
 }

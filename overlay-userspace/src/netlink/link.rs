@@ -88,7 +88,7 @@ fn parse(message: LinkMessage) -> Option<Link> {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Address(bytes) => {
-                link.mac = <[u8; 6]>::try_from(bytes).map(MacAddr::new).unwrap_or_default()
+                link.mac = <[u8; 6]>::try_from(bytes).map(MacAddr::new).unwrap_or_default();
             }
             LinkAttribute::LinkNetNsId(_) => peer_elsewhere = true,
             LinkAttribute::Xdp(xdp) => link.has_xdp = is_attached(&xdp),

@@ -18,23 +18,16 @@ pub(crate) struct Package {
 
 impl Package {
     pub(crate) fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            at_least: None,
-        }
+        Self { name: name.into(), at_least: None }
     }
 
     pub(crate) fn at_least(name: impl Into<String>, version: Version) -> Self {
-        Self {
-            name: name.into(),
-            at_least: Some(version),
-        }
+        Self { name: name.into(), at_least: Some(version) }
     }
 
     fn served_by(&self, candidates: &BTreeMap<String, String>) -> bool {
         candidates.get(&self.name).is_some_and(|candidate| {
-            self.at_least
-                .is_none_or(|wanted| Version::parse(candidate) >= Some(wanted))
+            self.at_least.is_none_or(|wanted| Version::parse(candidate) >= Some(wanted))
         })
     }
 }
@@ -49,10 +42,7 @@ pub(crate) fn install(packages: &[Package]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    let names: Vec<_> = packages
-        .iter()
-        .map(|package| package.name.as_str())
-        .collect();
+    let names: Vec<_> = packages.iter().map(|package| package.name.as_str()).collect();
     let listed = names.join(" ");
     let by_hand = format!(
         "as root, run\n  apt-get update\n  apt-get install --no-install-recommends {listed}\nthen this again"
@@ -65,8 +55,8 @@ pub(crate) fn install(packages: &[Package]) -> Result<()> {
     if !is_root() {
         bail!("packages are missing: {by_hand}");
     }
-    let fresh = refresh_if_needed(packages)
-        .map_err(|error| anyhow!("{error:#}; once a source has it, {by_hand}"))?;
+    let fresh =
+        refresh_if_needed(packages).map_err(|error| anyhow!("{error:#}; once a source has it, {by_hand}"))?;
     let removed = would_remove(&names)?;
     if !removed.is_empty() {
         bail!("apt would remove {removed} for what is missing; if that is right, {by_hand}");
@@ -113,9 +103,7 @@ fn lacking(packages: &[Package]) -> Result<Vec<String>> {
     apt_cache.env("LC_ALL", "C").arg("policy");
     let policy = output(apt_cache.args(packages.iter().map(|package| &package.name)))?;
     let candidates = candidates(&policy);
-    let lacking = packages
-        .iter()
-        .filter(|package| !package.served_by(&candidates));
+    let lacking = packages.iter().filter(|package| !package.served_by(&candidates));
     Ok(lacking
         .map(|Package { name, at_least }| match at_least {
             Some(version) => format!("{name} {version} or newer"),
@@ -126,18 +114,17 @@ fn lacking(packages: &[Package]) -> Result<Vec<String>> {
 
 fn apt_get_install(names: &[&str]) -> Command {
     let mut command = apt_get();
-    command
-        .args(["install", "--no-install-recommends"])
-        .args(names);
+    command.args(["install", "--no-install-recommends"]).args(names);
     command
 }
 
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
-    command
-        .env("LC_ALL", "C")
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["--quiet", "-o", "DPkg::Lock::Timeout=300"]);
+    command.env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive").args([
+        "--quiet",
+        "-o",
+        "DPkg::Lock::Timeout=300",
+    ]);
     command
 }
 
@@ -145,10 +132,7 @@ fn apt_get() -> Command {
 fn is_debian_like(os_release: &str) -> bool {
     os_release
         .lines()
-        .filter_map(|line| {
-            line.strip_prefix("ID=")
-                .or_else(|| line.strip_prefix("ID_LIKE="))
-        })
+        .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")))
         .flat_map(|value| value.trim_matches(['"', '\'']).split_whitespace())
         .any(|id| id == "debian" || id == "ubuntu")
 }
@@ -171,12 +155,8 @@ fn candidates(policy: &str) -> BTreeMap<String, String> {
 
 /// What `apt-get install --simulate` would remove.
 fn removals(simulation: &str) -> Vec<&str> {
-    let removed = simulation
-        .lines()
-        .filter_map(|line| line.strip_prefix("Remv "));
-    removed
-        .filter_map(|rest| rest.split_whitespace().next())
-        .collect()
+    let removed = simulation.lines().filter_map(|line| line.strip_prefix("Remv "));
+    removed.filter_map(|rest| rest.split_whitespace().next()).collect()
 }
 
 #[cfg(test)]
@@ -186,10 +166,7 @@ mod tests {
     #[test]
     fn tells_debian_and_its_children_from_others() {
         for (os_release, expected) in [
-            (
-                "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\n",
-                true,
-            ),
+            ("PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\n", true),
             ("NAME=\"Ubuntu\"\nID=ubuntu\nID_LIKE=debian\n", true),
             ("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", true),
             ("ID=\"fedora\"\n", false),

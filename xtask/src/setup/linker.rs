@@ -40,17 +40,10 @@ fn build(llvm: u32) -> Result<()> {
     install
         .env("LLVM_PREFIX", llvm_prefix(llvm)?)
         .args(["install", "bpf-linker", "--version", RELEASE, "--locked"])
-        .args([
-            "--no-default-features",
-            "--features",
-            &format!("llvm-{llvm}"),
-        ])
+        .args(["--no-default-features", "--features", &format!("llvm-{llvm}")])
         // Cargo would take its record of an earlier one for the program.
         .arg("--force");
-    quietly(
-        &format!("building bpf-linker {RELEASE} with LLVM {llvm}"),
-        &mut install,
-    )
+    quietly(&format!("building bpf-linker {RELEASE} with LLVM {llvm}"), &mut install)
 }
 
 /// Where LLVM is: as the caller says, or else as Debian installs it.
@@ -67,22 +60,10 @@ fn llvm_prefix(llvm: u32) -> Result<PathBuf> {
 fn missing_packages(llvm: u32, prefix: &Path) -> Vec<apt::Package> {
     let files = [
         (prefix.join("bin/llvm-config"), format!("llvm-{llvm}-dev")),
-        (
-            prefix.join("lib/libPolly.a"),
-            format!("libpolly-{llvm}-dev"),
-        ),
-        (
-            PathBuf::from("/usr/include/zstd.h"),
-            "libzstd-dev".to_owned(),
-        ),
-        (
-            PathBuf::from("/usr/include/zlib.h"),
-            "zlib1g-dev".to_owned(),
-        ),
-        (
-            PathBuf::from("/usr/include/libxml2"),
-            "libxml2-dev".to_owned(),
-        ),
+        (prefix.join("lib/libPolly.a"), format!("libpolly-{llvm}-dev")),
+        (PathBuf::from("/usr/include/zstd.h"), "libzstd-dev".to_owned()),
+        (PathBuf::from("/usr/include/zlib.h"), "zlib1g-dev".to_owned()),
+        (PathBuf::from("/usr/include/libxml2"), "libxml2-dev".to_owned()),
         (PathBuf::from("/usr/bin/c++"), "g++".to_owned()),
     ];
     files
@@ -115,15 +96,8 @@ fn check(llvm: u32) -> Result<()> {
 /// The major version in the name of the shared LLVM library that a program asks for.
 fn linked_llvm(program: &[u8]) -> Option<u32> {
     const NAME: &[u8] = b"libLLVM.so.";
-    let start = program
-        .windows(NAME.len())
-        .position(|bytes| bytes == NAME)?
-        + NAME.len();
-    let digits: Vec<u8> = program[start..]
-        .iter()
-        .copied()
-        .take_while(u8::is_ascii_digit)
-        .collect();
+    let start = program.windows(NAME.len()).position(|bytes| bytes == NAME)? + NAME.len();
+    let digits: Vec<u8> = program[start..].iter().copied().take_while(u8::is_ascii_digit).collect();
     String::from_utf8(digits).ok()?.parse().ok()
 }
 

@@ -26,14 +26,8 @@ struct Wants {
 ///
 /// When something is missing and cannot be installed here; says what to do.
 pub(crate) fn everything() -> Result<()> {
-    let compiler = ensure(Wants {
-        programs: true,
-        clippy: true,
-    })?;
-    say(&format!(
-        "set up: toolchain {} is {compiler}",
-        toolchain::NAME
-    ));
+    let compiler = ensure(Wants { programs: true, clippy: true })?;
+    say(&format!("set up: toolchain {} is {compiler}", toolchain::NAME));
     Ok(())
 }
 
@@ -43,11 +37,7 @@ pub(crate) fn everything() -> Result<()> {
 ///
 /// As [`everything`].
 pub(crate) fn for_running(programs: bool) -> Result<()> {
-    ensure(Wants {
-        programs,
-        clippy: false,
-    })
-    .map(drop)
+    ensure(Wants { programs, clippy: false }).map(drop)
 }
 
 /// Sets up for linting.
@@ -56,11 +46,7 @@ pub(crate) fn for_running(programs: bool) -> Result<()> {
 ///
 /// As [`everything`].
 pub(crate) fn for_linting() -> Result<()> {
-    ensure(Wants {
-        programs: false,
-        clippy: true,
-    })
-    .map(drop)
+    ensure(Wants { programs: false, clippy: true }).map(drop)
 }
 
 fn ensure(wants: Wants) -> Result<Compiler> {
@@ -78,16 +64,9 @@ fn ensure(wants: Wants) -> Result<Compiler> {
     }
     apt::install(&packages)?;
 
-    let absent = if wants.programs {
-        programs::missing()
-    } else {
-        Vec::new()
-    };
+    let absent = if wants.programs { programs::missing() } else { Vec::new() };
     if !absent.is_empty() {
-        bail!(
-            "installed but not on PATH: {}; is /usr/sbin on it?",
-            absent.join(", ")
-        );
+        bail!("installed but not on PATH: {}; is /usr/sbin on it?", absent.join(", "));
     }
     let compiler = match found {
         Some(compiler) => compiler,

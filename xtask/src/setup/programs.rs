@@ -27,13 +27,9 @@ pub(crate) fn missing_packages() -> impl Iterator<Item = Package> {
 /// Where the program is on `PATH`.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|directory| directory.join(program))
-        .find(|file| file.is_file())
+    env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())
 }
 
 fn absent() -> impl Iterator<Item = (&'static str, &'static str)> {
-    PROGRAMS
-        .into_iter()
-        .filter(|(program, _)| on_path(program).is_none())
+    PROGRAMS.into_iter().filter(|(program, _)| on_path(program).is_none())
 }

@@ -36,16 +36,8 @@ pub(crate) struct Compiler {
 
 impl fmt::Display for Compiler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            sysroot,
-            release,
-            llvm,
-        } = self;
-        write!(
-            f,
-            "rustc {release} with LLVM {llvm} in {}",
-            sysroot.display()
-        )
+        let Self { sysroot, release, llvm } = self;
+        write!(f, "rustc {release} with LLVM {llvm} in {}", sysroot.display())
     }
 }
 
@@ -73,11 +65,7 @@ impl Compiler {
             bail!("no bpf-linker for LLVM {llvm}");
         }
         let sysroot = fs::canonicalize(sysroot)?;
-        Ok(Self {
-            sysroot,
-            release,
-            llvm,
-        })
+        Ok(Self { sysroot, release, llvm })
     }
 
     /// Whether clippy of the same version is beside it.
@@ -95,9 +83,7 @@ impl Compiler {
     pub(crate) fn clippy_packages(&self) -> Result<Vec<Package>> {
         if self.sysroot != Path::new(SYSTEM) {
             let toolchain = self.sysroot.file_name().unwrap_or_default().display();
-            bail!(
-                "{self} has no clippy; run\n  rustup component add clippy --toolchain {toolchain}"
-            );
+            bail!("{self} has no clippy; run\n  rustup component add clippy --toolchain {toolchain}");
         }
         Ok(debian_packages())
     }
@@ -105,10 +91,7 @@ impl Compiler {
 
 /// Debian's compiler, new enough.
 pub(crate) fn debian_packages() -> Vec<Package> {
-    DEBIAN
-        .iter()
-        .map(|name| Package::at_least(*name, oldest()))
-        .collect()
+    DEBIAN.iter().map(|name| Package::at_least(*name, oldest())).collect()
 }
 
 /// The toolchain as it is linked, or else linked now to a compiler that is already here.
@@ -133,9 +116,7 @@ pub(crate) fn find() -> Result<Option<Compiler>> {
             Err(why) => say(&format!("{} will not do: {why:#}", sysroot.display())),
         }
     }
-    say(
-        "Debian's compiler would do, and so would: rustup toolchain install nightly --component rust-src",
-    );
+    say("Debian's compiler would do, and so would: rustup toolchain install nightly --component rust-src");
     Ok(None)
 }
 
@@ -149,21 +130,10 @@ pub(crate) fn link_debian() -> Result<Compiler> {
 }
 
 fn link(sysroot: &Path) -> Result<Compiler> {
-    say(&format!(
-        "linking rustup toolchain {NAME} to {}",
-        sysroot.display()
-    ));
-    output(
-        Command::new("rustup")
-            .args(["toolchain", "link", NAME])
-            .arg(sysroot),
-    )?;
-    Compiler::inspect(&toolchains()?.join(NAME)).with_context(|| {
-        format!(
-            "toolchain {NAME}, linked to {}, will not do",
-            sysroot.display()
-        )
-    })
+    say(&format!("linking rustup toolchain {NAME} to {}", sysroot.display()));
+    output(Command::new("rustup").args(["toolchain", "link", NAME]).arg(sysroot))?;
+    Compiler::inspect(&toolchains()?.join(NAME))
+        .with_context(|| format!("toolchain {NAME}, linked to {}, will not do", sysroot.display()))
 }
 
 /// Where rustup keeps toolchains, each a directory or a link.
@@ -176,10 +146,7 @@ fn toolchains() -> Result<PathBuf> {
 /// Compilers that may serve: rustup's, nightly first, then the system's.
 fn compilers(toolchains: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(toolchains).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.file_name())
-        .filter(|name| name != NAME)
-        .collect();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name()).filter(|name| name != NAME).collect();
     names.sort_by_key(|name| (!name.to_string_lossy().starts_with("nightly"), name.clone()));
     let own = names.into_iter().map(|name| toolchains.join(name));
     own.chain([PathBuf::from(SYSTEM)]).collect()
@@ -218,18 +185,13 @@ LLVM version: 22.1.4
 
     #[test]
     fn a_version_without_llvm_is_none() {
-        assert_eq!(
-            parse_verbose_version("rustc 1.97.0\nrelease: 1.97.0\n"),
-            None
-        );
+        assert_eq!(parse_verbose_version("rustc 1.97.0\nrelease: 1.97.0\n"), None);
         assert_eq!(parse_verbose_version(""), None);
     }
 
     #[test]
     fn inspects_nothing_where_nothing_is() {
-        let error = Compiler::inspect(Path::new("/nonexistent"))
-            .err()
-            .map(|error| error.to_string());
+        let error = Compiler::inspect(Path::new("/nonexistent")).err().map(|error| error.to_string());
         assert_eq!(error.as_deref(), Some("no rustc and cargo"));
     }
 }
