@@ -3,6 +3,7 @@
 use core::mem;
 
 use aya_ebpf::{
+    EbpfContext as _,
     bindings::{BPF_F_CURRENT_NETNS, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1},
     helpers::{bpf_sk_lookup_udp, bpf_sk_release},
 };
@@ -33,7 +34,7 @@ pub(crate) fn listens(skb: &Skb) -> bool {
     let len = mem::size_of_val(&tuple) as u32;
     let tuple = (&raw mut tuple).cast::<bpf_sock_tuple>();
     // SAFETY: the context is valid; a tuple of this length is an IPv4 one.
-    let socket = unsafe { bpf_sk_lookup_udp(skb.context(), tuple, len, BPF_F_CURRENT_NETNS as u64, 0) };
+    let socket = unsafe { bpf_sk_lookup_udp(skb.as_ptr(), tuple, len, BPF_F_CURRENT_NETNS as u64, 0) };
     if socket.is_null() {
         return false;
     }

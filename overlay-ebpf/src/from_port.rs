@@ -30,7 +30,7 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
         return Err(DropReason::InnerVlan);
     }
     let frame = Frame::parse(skb, 0)?;
-    learn(vni, segment, frame.source(), place_of(device, port));
+    learn(skb, vni, segment, frame.source(), place_of(device, port));
 
     let destination = frame.destination();
     let inner = Inner::new(skb, vni, frame);

@@ -58,7 +58,7 @@ fn marked(skb: &Skb) -> Option<Tunnel> {
 fn deliver(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
     let frame = Frame::parse(skb, span.start)?;
     let Tunnel { vni, segment, vtep } = tunnel;
-    learn(vni, segment, frame.source(), Place::Vtep(vtep));
+    learn(skb, vni, segment, frame.source(), Place::Vtep(vtep));
 
     let destination = frame.destination();
     let place = if destination.is_group() { None } else { fdb::place(vni, destination) };

@@ -1,5 +1,6 @@
 //! Learning where stations are, out of the source addresses of their frames.
 
+use aya_log_ebpf::{debug, info};
 use overlay_common::{
     MacAddr, Vni,
     maps::{
@@ -8,7 +9,7 @@ use overlay_common::{
     },
 };
 
-use crate::{clock, maps::fdb};
+use crate::{clock, maps::fdb, skb::Skb};
 
 /// How old the time of an entry may grow before a frame renews it, in nanoseconds: so that busy stations do not make
 /// every packet write to shared memory.
@@ -16,13 +17,14 @@ const RENEW_NS: u64 = 1_000_000_000;
 
 /// Notes that a frame from `source` came from `place`. Static and control-plane entries stay as they are.
 #[inline(always)]
-pub(crate) fn learn(vni: Vni, segment: Segment, source: MacAddr, place: Place) {
+pub(crate) fn learn(skb: &Skb, vni: Vni, segment: Segment, source: MacAddr, place: Place) {
     if !segment.learning() {
         return;
     }
     let now = clock::now();
     let Some(entry) = fdb::entry_mut(vni, source) else {
         fdb::add_learned(vni, source, place, now);
+        debug!(skb, "VNI {}: learned {:mac}", vni.get(), source.bytes());
         return;
     };
     if entry.is_learned_at(place) {
@@ -31,5 +33,6 @@ pub(crate) fn learn(vni: Vni, segment: Segment, source: MacAddr, place: Place) {
         }
     } else if entry.origin() == Origin::Learned {
         entry.move_to(place, now);
+        info!(skb, "VNI {}: {:mac} moved", vni.get(), source.bytes());
     }
 }

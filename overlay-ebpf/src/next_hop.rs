@@ -3,6 +3,7 @@
 use core::mem::{self, MaybeUninit};
 
 use aya_ebpf::{
+    EbpfContext as _,
     bindings::{
         BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
         bpf_fib_lookup as FibParams,
@@ -65,7 +66,7 @@ fn look_up(skb: &Skb, vtep: &Vtep, slot: &'static mut NextHop, now: u64) -> Resu
     params.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(remote);
     // SAFETY: the context is valid and `params` as long as said.
     let code =
-        unsafe { bpf_fib_lookup(skb.context(), &raw mut params, mem::size_of::<FibParams>() as i32, 0) };
+        unsafe { bpf_fib_lookup(skb.as_ptr(), &raw mut params, mem::size_of::<FibParams>() as i32, 0) };
     match code as u32 {
         BPF_FIB_LKUP_RET_SUCCESS => {
             let uplink = checked(params.ifindex)?;

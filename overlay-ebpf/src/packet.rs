@@ -3,6 +3,7 @@
 use core::mem;
 
 use aya_ebpf::{
+    EbpfContext as _,
     helpers::{bpf_skb_load_bytes, bpf_xdp_load_bytes},
     programs::XdpContext,
 };
@@ -90,7 +91,7 @@ impl Packet for Skb {
         let len = len.min(N) as u32;
         // SAFETY: the context is valid, and `buffer` holds `len` bytes.
         done(unsafe {
-            bpf_skb_load_bytes(self.context().cast(), offset as u32, buffer.as_mut_ptr().cast(), len)
+            bpf_skb_load_bytes(self.as_ptr().cast(), offset as u32, buffer.as_mut_ptr().cast(), len)
         })
     }
 }

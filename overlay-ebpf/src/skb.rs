@@ -1,7 +1,9 @@
 //! The socket buffer of a TC program, and the kernel's helpers on it.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
-    EbpfContext as _,
+    EbpfContext,
     bindings::{
         __sk_buff, BPF_F_ADJ_ROOM_DECAP_L3_IPV4, BPF_F_ADJ_ROOM_DECAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L2_ETH,
         BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L4_UDP, BPF_F_ADJ_ROOM_FIXED_GSO,
@@ -116,12 +118,6 @@ impl Skb {
         unsafe { bpf_get_hash_recalc(self.raw()) }
     }
 
-    /// The context, for helpers that take any.
-    #[inline(always)]
-    pub(crate) fn context(&self) -> *mut core::ffi::c_void {
-        self.ctx.as_ptr()
-    }
-
     /// Makes the first `len` bytes linear.
     #[inline(always)]
     pub(crate) fn pull(&mut self, len: u32) -> Result<(), Refused> {
@@ -196,5 +192,12 @@ impl Skb {
     pub(crate) fn send_copy(&mut self, device: IfIndex) -> Result<(), Refused> {
         // SAFETY: the context is valid.
         done(unsafe { bpf_clone_redirect(self.raw(), device.get(), 0) })
+    }
+}
+
+impl EbpfContext for Skb {
+    #[inline(always)]
+    fn as_ptr(&self) -> *mut c_void {
+        self.ctx.as_ptr()
     }
 }

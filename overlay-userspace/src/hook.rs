@@ -13,12 +13,30 @@ use crate::{
     datapath::{self, FROM_UPLINK_XDP},
     error::{Context as _, Error, Result},
     instance::Instance,
-    netlink::Link,
+    netlink::{Link, Netlink},
 };
 
 /// The file name of a pinned link.
 fn pin_of(instance: &Instance, device: IfIndex, program: &str) -> PathBuf {
     instance.links().join(format!("{device}-{program}"))
+}
+
+/// A directory that says that the clsact qdisc of a device was made by this instance.
+fn our_qdisc(instance: &Instance, device: IfIndex) -> PathBuf {
+    instance.links().join(format!("{device}-clsact"))
+}
+
+/// Removes what detaching programs leaves of a device's TC set-up: the clsact qdisc, where we made it and nobody else
+/// uses it.
+///
+/// # Errors
+///
+/// Fails if the kernel does.
+pub async fn tidy(instance: &Instance, netlink: &Netlink, device: IfIndex) -> Result<()> {
+    match fs::remove_dir(our_qdisc(instance, device)) {
+        Ok(()) => netlink.remove_idle_clsact(device).await,
+        Err(_) => Ok(()),
+    }
 }
 
 /// Whether this kernel has TCX, which Linux 6.6 brought.
@@ -36,7 +54,7 @@ pub fn attach_tc(instance: &Instance, hook: TcHook, device: &Link, program: &str
     let mut classifier = datapath::classifier(instance, program)?;
     match hook {
         TcHook::Tcx => attach_tcx(instance, &mut classifier, device, program),
-        TcHook::Clsact => attach_clsact(&mut classifier, device),
+        TcHook::Clsact => attach_clsact(instance, &mut classifier, device),
     }
     .context(|| format!("cannot attach {program} to {}", device.name))
 }
@@ -55,9 +73,14 @@ fn attach_tcx(
 }
 
 /// A clsact filter stays by itself; what would remove it when this process ends is forgotten.
-fn attach_clsact(classifier: &mut SchedClassifier, device: &Link) -> Result<(), Box<dyn std::error::Error>> {
+fn attach_clsact(
+    instance: &Instance,
+    classifier: &mut SchedClassifier,
+    device: &Link,
+) -> Result<(), Box<dyn std::error::Error>> {
     match tc::qdisc_add_clsact(&device.name) {
-        Ok(()) | Err(TcError::AlreadyAttached) => {}
+        Ok(()) => fs::create_dir(our_qdisc(instance, device.index))?,
+        Err(TcError::AlreadyAttached) => {}
         Err(error) => return Err(error.into()),
     }
     let options = TcAttachOptions::Netlink(NlOptions::default());

@@ -14,7 +14,7 @@ use crate::{
     hook,
     instance::Instance,
     maps,
-    netlink::{LinkKind, Netlink},
+    netlink::{Link, LinkKind, Netlink},
     segment,
     undo::Undo,
 };
@@ -39,8 +39,7 @@ pub struct View {
 /// [`Error::Exists`] if it is a port already; [`Error::Failed`] if it cannot be one.
 pub async fn add(instance: &Instance, netlink: &Netlink, name: &str, vni: Vni) -> Result<()> {
     let link = netlink.link(name).await?;
-    let mut ports = maps::ports(instance)?;
-    if let Some(port) = ports.get(link.index.get())? {
+    if let Some(port) = maps::ports(instance)?.get(link.index.get())? {
         let vni = port.vni().map_or(0, Vni::get);
         return Err(Error::Exists(format!(
             "{name} is a port of VNI {vni} already; `overlay port del {name}` first"
@@ -56,13 +55,25 @@ pub async fn add(instance: &Instance, netlink: &Netlink, name: &str, vni: Vni) -
         LinkKind::VethPeer => PortKind::VethPeer,
         LinkKind::Hardware | LinkKind::Virtual => PortKind::Device,
     };
+    let attached = attach(instance, netlink, &link, vni, kind).await;
+    if attached.is_err() {
+        let _ = hook::tidy(instance, netlink, link.index).await;
+    }
+    attached
+}
+
+async fn attach(instance: &Instance, netlink: &Netlink, link: &Link, vni: Vni, kind: PortKind) -> Result<()> {
+    let tc = instance.config()?.tc();
     let mut undo = Undo::new();
     segment::ensure(instance, &netlink.links().await?, vni, &mut undo)?;
     undo.push(|| {
         let _ = forget(instance, link.index);
     });
-    ports.put(link.index.get(), &Port::new(vni, kind))?;
-    hook::attach_tc(instance, instance.config()?.tc(), &link, FROM_PORT)?;
+    maps::ports(instance)?.put(link.index.get(), &Port::new(vni, kind))?;
+    undo.push(|| {
+        let _ = hook::detach_tc(instance, tc, link.index, Some(&link.name), FROM_PORT);
+    });
+    hook::attach_tc(instance, tc, link, FROM_PORT)?;
     maps::flood::change(instance, vni, |list| list.add_port(link.index))?;
     undo.disarm();
     Ok(())
@@ -78,7 +89,11 @@ pub async fn del(instance: &Instance, netlink: &Netlink, name: &str) -> Result<(
     let view =
         show(instance, netlink).await?.into_iter().find(|view| is_named(view, name)).ok_or_else(missing)?;
     hook::detach_tc(instance, instance.config()?.tc(), view.device, view.name.as_deref(), FROM_PORT)?;
-    forget(instance, view.device)
+    forget(instance, view.device)?;
+    if view.name.is_some() {
+        hook::tidy(instance, netlink, view.device).await?;
+    }
+    Ok(())
 }
 
 fn is_named(view: &View, name: &str) -> bool {

@@ -81,6 +81,7 @@ pub async fn up(name: &str, settings: &Settings) -> Result<()> {
         }
         for uplink in &uplinks {
             let _ = hook::detach_tc(&instance, tc, uplink.index, Some(&uplink.name), FROM_UPLINK);
+            let _ = hook::tidy(&instance, &netlink, uplink.index).await;
         }
         let _ = instance.remove();
         let _ = fs::remove_dir(bpffs::ROOT);
@@ -216,12 +217,15 @@ pub async fn down(name: &str) -> Result<()> {
 
     let mut failures = Vec::new();
     let mut attempt = |step: Result<()>| failures.extend(step.err());
-    for index in maps::ports(&instance)?.entries()?.into_keys().filter_map(IfIndex::new) {
-        attempt(hook::detach_tc(&instance, config.tc(), index, name_of(index), FROM_PORT));
-    }
-    for index in maps::uplinks(&instance)?.entries()?.into_keys().filter_map(IfIndex::new) {
-        attempt(hook::detach_xdp(&instance, index));
-        attempt(hook::detach_tc(&instance, config.tc(), index, name_of(index), FROM_UPLINK));
+    let ports = maps::ports(&instance)?.entries()?.into_keys().map(|index| (index, FROM_PORT));
+    let uplinks = maps::uplinks(&instance)?.entries()?.into_keys().map(|index| (index, FROM_UPLINK));
+    for (index, program) in ports.chain(uplinks) {
+        let Some(device) = IfIndex::new(index) else { continue };
+        attempt(hook::detach_xdp(&instance, device));
+        attempt(hook::detach_tc(&instance, config.tc(), device, name_of(device), program));
+        if name_of(device).is_some() {
+            attempt(hook::tidy(&instance, &netlink, device).await);
+        }
     }
     attempt(tunnel::release_neighbours(&instance, &netlink).await);
     if config.forwarding_to_restore() {

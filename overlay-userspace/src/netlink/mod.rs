@@ -3,6 +3,7 @@
 mod address;
 mod link;
 mod neighbour;
+mod qdisc;
 mod route;
 
 pub use link::{ForeignVxlan, Link, LinkKind};
