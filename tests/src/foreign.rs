@@ -65,9 +65,18 @@ impl Foreign {
 
     /// On the XDP hook of `device`, in native mode.
     pub fn xdp(netns: &NetNs, device: &str) -> Result<Self> {
+        Self::xdp_in(netns, device, XdpMode::Driver)
+    }
+
+    /// On the XDP hook of `device`, in generic mode.
+    pub fn generic_xdp(netns: &NetNs, device: &str) -> Result<Self> {
+        Self::xdp_in(netns, device, XdpMode::Skb)
+    }
+
+    fn xdp_in(netns: &NetNs, device: &str, mode: XdpMode) -> Result<Self> {
         let (counter, info, name, _fd) = load(XDP, XDP_PASS)?;
         let mut program = Xdp::from_program_info(info, name, XdpAttachType::Interface)?;
-        netns.enter(|| Ok(program.attach(device, XdpMode::Driver)?))?;
+        netns.enter(|| Ok(program.attach(device, mode)?))?;
         Ok(Self { counter, attached: Attached::Xdp(program) })
     }
 

@@ -38,8 +38,8 @@ pub fn segment(instances: &[Instance<'_>], vni: u32) -> Result<Vec<Workload>> {
     instances.iter().map(|instance| workload(instance, vni, instance.host.number)).collect()
 }
 
-/// Pings, TCP of `length` bytes both ways, UDP small, large, in fragments, and in a single piece for the
-/// kernel to cut up: all of it over IPv4 and IPv6, and all of it checked for content.
+/// Pings, TCP of `length` bytes, UDP small, large and in fragments: all of it both ways, over IPv4 and IPv6, and
+/// checked for content.
 pub fn exchange(one: &Workload, two: &Workload, length: usize) -> Result<()> {
     for (from, to) in [(one, two), (two, one)] {
         for address in [IpAddr::V4(to.v4), IpAddr::V6(to.v6)] {
@@ -53,6 +53,16 @@ pub fn exchange(one: &Workload, two: &Workload, length: usize) -> Result<()> {
 fn exchange_one_way(from: &Workload, to: &Workload, address: IpAddr, length: usize) -> Result<()> {
     traffic::ping(&from.netns, address, 10)?;
     traffic::tcp(&from.netns, &to.netns, address, length)?;
-    traffic::udp(&from.netns, &to.netns, address, &[0, 1, 17, 64, 999, 1400, 1401, 4000, 65000])?;
-    traffic::udp_segmented(&from.netns, &to.netns, address, 1200, 20)
+    traffic::udp(&from.netns, &to.netns, address, &[0, 1, 17, 64, 999, 1400, 1401, 4000, 65000])
+}
+
+/// UDP in a single piece for the kernel to cut up, both ways, over IPv4 and IPv6, and checked for content.
+pub fn exchange_segmented(one: &Workload, two: &Workload) -> Result<()> {
+    for (from, to) in [(one, two), (two, one)] {
+        for address in [IpAddr::V4(to.v4), IpAddr::V6(to.v6)] {
+            traffic::udp_segmented(&from.netns, &to.netns, address, 1200, 20)
+                .with_context(|| format!("from {} to {}", from.netns.name(), to.netns.name()))?;
+        }
+    }
+    Ok(())
 }

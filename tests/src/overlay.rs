@@ -115,6 +115,20 @@ impl Host {
     }
 }
 
+/// The name of the instance that a host has by default.
+fn name_on(host: &Host) -> Result<String> {
+    Ok(format!("net-{}", host.netns.cookie()?))
+}
+
+fn pins_of(instance: &str) -> PathBuf {
+    Path::new(PINS).join(instance)
+}
+
+/// Whether a host's default instance has pins.
+pub fn has_pins(host: &Host) -> Result<bool> {
+    Ok(pins_of(&name_on(host)?).exists())
+}
+
 /// Runs a command, which has to fail.
 pub fn failure(command: &mut Command) -> Result<Failure> {
     let what = process::describe(command);
@@ -146,17 +160,16 @@ impl<'a> Instance<'a> {
 
     /// Takes care of the instance of this host, however it came up.
     pub fn adopt(host: &'a Host) -> Result<Self> {
-        let name = format!("net-{}", host.netns.cookie()?);
-        let instance = Self { host, name, is_down: false };
-        let pins = instance.pins();
+        let name = name_on(host)?;
+        let pins = pins_of(&name);
         ensure!(pins.is_dir(), "the instance is up, and there is no {}", pins.display());
-        Ok(instance)
+        Ok(Self { host, name, is_down: false })
     }
 
     /// The directory of its pins.
     #[must_use]
     pub fn pins(&self) -> PathBuf {
-        Path::new(PINS).join(&self.name)
+        pins_of(&self.name)
     }
 
     /// Makes a workload's port a port of segment `vni`.

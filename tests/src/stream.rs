@@ -15,7 +15,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     netns::NetNs,
-    traffic::{PATIENCE, join, udp_pair},
+    traffic::{PATIENCE, join, udp_pair, uninterrupted},
 };
 
 /// How long an answer may take before it counts as lost.
@@ -111,7 +111,7 @@ fn ask(socket: &UdpSocket, stop: &AtomicBool, progress: &(Mutex<u64>, Condvar)) 
 fn answer_to(number: u64, socket: &UdpSocket) -> Result<bool> {
     let mut answer = [0; 8];
     loop {
-        match socket.recv(&mut answer) {
+        match uninterrupted(|| socket.recv(&mut answer)) {
             Ok(_) if answer == number.to_ne_bytes() => return Ok(true),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
@@ -123,7 +123,7 @@ fn answer_to(number: u64, socket: &UdpSocket) -> Result<bool> {
 fn echo(socket: &UdpSocket, stop: &AtomicBool) -> Result<()> {
     let mut buffer = [0; 8];
     while !stop.load(Ordering::Relaxed) {
-        match socket.recv_from(&mut buffer) {
+        match uninterrupted(|| socket.recv_from(&mut buffer)) {
             Ok((length, sender)) => drop(socket.send_to(&buffer[..length], sender)?),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error.into()),

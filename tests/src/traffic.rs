@@ -1,7 +1,7 @@
 //! Traffic whose content is checked at the other end, all of it bounded in time.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
     mem::size_of,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsRawFd as _,
@@ -89,10 +89,11 @@ pub fn udp(from: &NetNs, to: &NetNs, address: IpAddr, sizes: &[usize]) -> Result
         let what = || format!("UDP to {address}, datagram {seed} of {size} bytes");
         let expected = Pattern::new(seed as u64).bytes(size);
         client.send(&expected).with_context(what)?;
-        let (length, sender) = server.recv_from(&mut buffer).with_context(what)?;
+        let (length, sender) = uninterrupted(|| server.recv_from(&mut buffer)).with_context(what)?;
         ensure!(buffer[..length] == expected, "{} is not as it was sent", what());
         server.send_to(&expected, sender).with_context(what)?;
-        let length = client.recv(&mut buffer).with_context(|| format!("{}, the answer", what()))?;
+        let length =
+            uninterrupted(|| client.recv(&mut buffer)).with_context(|| format!("{}, the answer", what()))?;
         ensure!(buffer[..length] == expected, "{}, the answer is not as it was sent", what());
     }
     Ok(())
@@ -105,7 +106,7 @@ pub fn udp_segmented(from: &NetNs, to: &NetNs, address: IpAddr, size: usize, cou
     // The neighbour has to be known: what waits for one is short, and a piece counts as one packet.
     client.send(b"first")?;
     let mut buffer = vec![0; usize::from(u16::MAX)];
-    server.recv(&mut buffer).context("the first datagram")?;
+    uninterrupted(|| server.recv(&mut buffer)).context("the first datagram")?;
     let segment = libc::c_int::try_from(size)?;
     let length = libc::socklen_t::try_from(size_of::<libc::c_int>())?;
     // SAFETY: the socket is open, and the pointer is to a local of the size it says.
@@ -113,12 +114,12 @@ pub fn udp_segmented(from: &NetNs, to: &NetNs, address: IpAddr, size: usize, cou
         let value = (&raw const segment).cast();
         libc::setsockopt(client.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, value, length)
     };
-    ensure!(code == 0, "UDP_SEGMENT: {}", std::io::Error::last_os_error());
+    ensure!(code == 0, "UDP_SEGMENT: {}", io::Error::last_os_error());
     let expected = Pattern::new(size as u64).bytes(size * count);
     client.send(&expected)?;
     for (index, part) in expected.chunks(size).enumerate() {
         let what = || format!("UDP to {address}, datagram {index} of {count} sent in a single piece");
-        let length = server.recv(&mut buffer).with_context(what)?;
+        let length = uninterrupted(|| server.recv(&mut buffer)).with_context(what)?;
         ensure!(buffer[..length] == *part, "{} is not as it was sent", what());
     }
     Ok(())
@@ -167,6 +168,16 @@ pub fn iperf3(from: &NetNs, to: &NetNs, address: IpAddr, seconds: u32) -> Result
 
 fn chunks(length: usize) -> impl Iterator<Item = usize> {
     (0..length).step_by(CHUNK).map(move |start| CHUNK.min(length - start))
+}
+
+/// Repeats a system call that a signal has interrupted: those with a timeout are not restarted by the kernel.
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
 }
 
 /// Waits for a thread of the harness.

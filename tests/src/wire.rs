@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 
 use crate::{frame::ETHER_TAG, netns::NetNs};
 
@@ -117,8 +120,12 @@ impl Wire {
             let timeout =
                 PollTimeout::try_from(left + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX);
             let mut waiting = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut waiting, timeout)? > 0 {
-                return receive(&self.socket).with_context(|| format!("on {}", self.device)).map(Some);
+            match poll(&mut waiting, timeout) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => {
+                    return receive(&self.socket).with_context(|| format!("on {}", self.device)).map(Some);
+                }
+                Err(error) => return Err(error).with_context(|| format!("waiting on {}", self.device)),
             }
             if left.is_zero() {
                 return Ok(None);

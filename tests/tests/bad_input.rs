@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use overlay_tests::{
     foreign::Foreign,
     mesh,
-    overlay::{EXISTS, FAILED, Failure, Instance, MISSING, USAGE, binary, failure},
+    overlay::{EXISTS, FAILED, Failure, Instance, MISSING, USAGE, binary, failure, has_pins},
     peer::{Peer, Segment},
     topology::{Host, Lab, Plan},
     traffic,
@@ -101,18 +101,14 @@ fn what_makes_no_sense() -> Result<()> {
             ("port add u1 --vni 100", FAILED, "u1"),
             ("port add p100-1 --vni 200", EXISTS, "p100-1"),
             ("fdb add --vni 100 02:00:00:00:00:02 --port nosuch", FAILED, "nosuch"),
-            ("fdb add --vni 100 02:00:00:00:00:02 --port v0", FAILED, "v0"),
-            ("fdb add --vni 100 02:00:00:00:00:02 --remote 10.0.0.9", FAILED, "10.0.0.9"),
-            ("tunnel add --vni 100 --remote 10.0.0.1", FAILED, "10.0.0.1"),
+            ("fdb add --vni 100 02:00:00:00:00:02 --port v0", MISSING, "v0"),
+            ("fdb add --vni 100 02:00:00:00:00:02 --remote 10.0.0.9", MISSING, "10.0.0.9"),
+            ("tunnel add --vni 100 --remote 10.0.0.1", USAGE, "10.0.0.1"),
+            ("tunnel add --vni 100 --remote 224.0.0.1", USAGE, "224.0.0.1"),
+            ("tunnel add --vni 100 --remote 0.0.0.0", USAGE, "0.0.0.0"),
+            ("tunnel add --vni 100 --remote 255.255.255.255", USAGE, "255.255.255.255"),
         ],
-    )?;
-    for remote in ["224.0.0.1", "0.0.0.0", "255.255.255.255"] {
-        let command = format!("tunnel add --vni 100 --remote {remote}");
-        // Whether the parser or the command finds out is all the same.
-        refused(lab.host(1), &command, FAILED, remote)
-            .or_else(|_| refused(lab.host(1), &command, USAGE, remote))?;
-    }
-    Ok(())
+    )
 }
 
 #[test]
@@ -164,7 +160,7 @@ fn refused_before_up(host: &Host, command: &str, code: i32, about: &str) -> Resu
 }
 
 fn leaves_nothing(host: &Host) -> Result<()> {
-    ensure!(Instance::adopt(host).is_err(), "there are pins");
+    ensure!(!has_pins(host)?, "there are pins");
     let qdiscs = host.netns.run(&["tc", "qdisc", "show"])?;
     ensure!(!qdiscs.contains("clsact"), "{qdiscs}");
     let links = host.netns.run(&["ip", "-d", "link", "show"])?;

@@ -37,6 +37,28 @@ fn ours_to_kernel(underlay: Underlay, options: &[&str]) -> Result<()> {
     mesh::exchange(&ours, &theirs, TRANSFER)
 }
 
+fn segmented(underlay: Underlay, arguments: &[&str]) -> Result<()> {
+    let lab = Lab::with(2, underlay)?;
+    let instances = mesh::up(&lab, arguments)?;
+    let workloads = mesh::segment(&instances, VNI)?;
+    mesh::exchange_segmented(&workloads[0], &workloads[1])
+}
+
+#[test]
+fn datagrams_in_a_single_piece_with_offloads() -> Result<()> {
+    segmented(Underlay::default(), &[])
+}
+
+#[test]
+fn datagrams_in_a_single_piece_as_on_a_wire() -> Result<()> {
+    segmented(WIRE, &[])
+}
+
+#[test]
+fn datagrams_in_a_single_piece_with_native_xdp() -> Result<()> {
+    segmented(Underlay::default(), &["--xdp", "native"])
+}
+
 #[test]
 fn ours_to_ours_with_offloads() -> Result<()> {
     ours_to_ours(Underlay::default(), &[])

@@ -31,6 +31,7 @@ fn kernel_segment(lab: &Lab, options: &[&str]) -> Result<Vec<Workload>> {
 fn two_kernel_hosts_exchange_traffic() -> Result<()> {
     let lab = Lab::new(2)?;
     let workloads = kernel_segment(&lab, &[])?;
+    mesh::exchange_segmented(&workloads[0], &workloads[1])?;
     mesh::exchange(&workloads[0], &workloads[1], 4 << 20)
 }
 

@@ -1,6 +1,7 @@
 //! The data path outlives its processes, leaves others alone, and is gone without a trace after `down`.
 
 use std::{
+    fmt::Write as _,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -27,7 +28,9 @@ fn state(host: &Host) -> Result<String> {
     all.push_str(&host.netns.run(&["ip", "rule", "show"])?);
     all.push_str(&host.netns.run(&["ip", "route", "show", "table", "all"])?);
     for device in host.netns.devices()? {
-        all.push_str(&host.netns.run(&["ethtool", "-k", &device])?);
+        for feature in host.netns.run(&["ethtool", "-k", &device])?.lines() {
+            writeln!(all, "{device}: {feature}")?;
+        }
     }
     Ok(all)
 }
@@ -47,8 +50,7 @@ fn down_leaves_nothing_behind(arguments: &[&str]) -> Result<()> {
     instance.down()?;
     objects.gone()?;
     let after = state(host)?;
-    ensure!(before == after, "before:\n{before}\nafter:\n{after}");
-    Ok(())
+    same(&before, &after)
 }
 
 #[test]
@@ -119,6 +121,16 @@ fn programs_of_others_go_on() -> Result<()> {
     see("after we were down")
 }
 
+/// Names the lines in which two states differ.
+fn same(before: &str, after: &str) -> Result<()> {
+    let only = |one: &str, other: &str| -> Vec<String> {
+        one.lines().filter(|line| !other.lines().any(|found| found == *line)).map(str::to_owned).collect()
+    };
+    let (gone, new) = (only(before, after), only(after, before));
+    ensure!(before == after, "gone: {gone:#?}\nnew: {new:#?}");
+    Ok(())
+}
+
 /// Starts `overlay run` on a host, and waits until the instance is up.
 fn run<'a>(host: &'a Host, arguments: &[&str]) -> Result<(Background, Instance<'a>)> {
     let arguments = [&["run", "--uplink", &host.uplink], arguments].concat();
@@ -142,9 +154,11 @@ fn forwarding_outlives_a_killed_agent() -> Result<()> {
     let workloads = mesh::segment(&instances, VNI)?;
     let stream = Stream::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into())?;
     stream.go_on(1000)?;
-    ensure!(agent.signal(Signal::SIGKILL)?.is_none(), "not killed");
+    let code = agent.signal(Signal::SIGKILL)?;
+    ensure!(code.is_none(), "ended with {code:?} before");
     stream.go_on(1000)?;
-    ensure!(other_agent.signal(Signal::SIGKILL)?.is_none(), "not killed");
+    let code = other_agent.signal(Signal::SIGKILL)?;
+    ensure!(code.is_none(), "ended with {code:?} before");
     stream.go_on(1000)?;
     stream.finish()?;
     mesh::exchange(&workloads[0], &workloads[1], 1 << 20)?;
@@ -166,7 +180,7 @@ fn a_killed_agent_loses_nothing_of_a_tcp_transfer() -> Result<()> {
         stream.go_on(100)?;
         let code = agent.signal(Signal::SIGKILL)?;
         ensure!(!transfer.is_finished(), "the transfer was over too soon to prove anything");
-        ensure!(code.is_none(), "not killed");
+        ensure!(code.is_none(), "ended with {code:?} before");
         transfer.join().map_err(|_| anyhow::anyhow!("the transfer panicked"))?
     })?;
     stream.finish().map(drop)
@@ -197,6 +211,5 @@ fn an_ephemeral_agent_takes_everything_with_it() -> Result<()> {
     instance.is_down_already();
     objects.gone()?;
     let after = state(host)?;
-    ensure!(before == after, "before:\n{before}\nafter:\n{after}");
-    Ok(())
+    same(&before, &after)
 }
