@@ -1,0 +1,86 @@
+//! What an instance holds in the kernel: programs, maps and links.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::{
+    maps::{MapInfo, loaded_maps},
+    programs::{
+        ProgramInfo,
+        links::{FdLink, PinnedLink},
+        loaded_links, loaded_programs,
+    },
+};
+
+use crate::{overlay::Instance, process::wait_until};
+
+/// The kernel's numbers of programs, maps and links.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Objects {
+    /// Programs.
+    pub programs: BTreeSet<u32>,
+    /// Maps, those that no pin but only a program holds included.
+    pub maps: BTreeSet<u32>,
+    /// Links.
+    pub links: BTreeSet<u32>,
+}
+
+impl Objects {
+    /// What the pins of an instance hold.
+    pub fn of(instance: &Instance<'_>) -> Result<Self> {
+        let mut objects = Self::default();
+        for pin in pins(&instance.pins().join("programs"))? {
+            let info = ProgramInfo::from_pin(&pin).with_context(|| pin.display().to_string())?;
+            objects.programs.insert(info.id());
+            objects.maps.extend(info.map_ids()?.context("the kernel does not tell the maps of a program")?);
+        }
+        for pin in pins(&instance.pins().join("maps"))? {
+            let info = MapInfo::from_pin(&pin).with_context(|| pin.display().to_string())?;
+            objects.maps.insert(info.id());
+        }
+        for pin in pins(&instance.pins().join("links"))? {
+            let link = FdLink::from(PinnedLink::from_pin(&pin).with_context(|| pin.display().to_string())?);
+            objects.links.insert(link.info()?.id());
+        }
+        ensure!(!objects.programs.is_empty() && !objects.maps.is_empty(), "no pins: {objects:?}");
+        Ok(objects)
+    }
+
+    /// Waits until none of them is there any more: the kernel frees them a while after their last user.
+    pub fn gone(&self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        wait_until(deadline, || Ok((self.left() == Self::default()).then_some(())))
+            .with_context(|| format!("still there: {:?}", self.left()))
+    }
+
+    fn left(&self) -> Self {
+        // An object that goes while it is asked about is an error of the iterator, and gone.
+        let programs = loaded_programs().filter_map(Result::ok).map(|info| info.id());
+        let maps = loaded_maps().filter_map(Result::ok).map(|info| info.id());
+        let links = loaded_links().filter_map(Result::ok).map(|info| info.id());
+        Self {
+            programs: programs.filter(|id| self.programs.contains(id)).collect(),
+            maps: maps.filter(|id| self.maps.contains(id)).collect(),
+            links: links.filter(|id| self.links.contains(id)).collect(),
+        }
+    }
+}
+
+/// The pins below a directory, at any depth.
+fn pins(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.extend(pins(&entry.path())?);
+        } else {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,133 @@
+//! Traffic that goes on while something else happens, and counts what it loses.
+
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, UdpSocket},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    netns::NetNs,
+    traffic::{PATIENCE, join, udp_pair, uninterrupted},
+};
+
+/// How long an answer may take before it counts as lost.
+const LOST_AFTER: Duration = Duration::from_millis(500);
+
+/// What became of the datagrams of a [`Stream`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// Those sent.
+    pub sent: u64,
+    /// Those that were answered in time.
+    pub answered: u64,
+}
+
+/// Datagrams to and fro, one at a time, as fast as they go, until stopped.
+#[derive(Debug)]
+pub struct Stream {
+    stop: Arc<AtomicBool>,
+    answered: Arc<(Mutex<u64>, Condvar)>,
+    client: Option<JoinHandle<Result<Tally>>>,
+    server: Option<JoinHandle<Result<()>>>,
+}
+
+impl Stream {
+    /// Starts it, and waits for the first answer.
+    pub fn start(from: &NetNs, to: &NetNs, address: IpAddr) -> Result<Self> {
+        let (client, server) = udp_pair(from, to, address)?;
+        client.set_read_timeout(Some(LOST_AFTER))?;
+        server.set_read_timeout(Some(LOST_AFTER))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new((Mutex::new(0), Condvar::new()));
+        let (server_stop, client_stop) = (Arc::clone(&stop), Arc::clone(&stop));
+        let progress = Arc::clone(&answered);
+        let stream = Self {
+            stop,
+            answered,
+            server: Some(std::thread::spawn(move || echo(&server, &server_stop))),
+            client: Some(std::thread::spawn(move || ask(&client, &client_stop, &progress))),
+        };
+        stream.go_on(1)?;
+        Ok(stream)
+    }
+
+    /// Waits until `count` more datagrams were answered.
+    pub fn go_on(&self, count: u64) -> Result<()> {
+        let (answered, changed) = &*self.answered;
+        let now = answered.lock().unwrap_or_else(PoisonError::into_inner);
+        let goal = *now + count;
+        let (now, wait) = changed
+            .wait_timeout_while(now, PATIENCE, |answered| *answered < goal)
+            .unwrap_or_else(PoisonError::into_inner);
+        ensure!(!wait.timed_out(), "the stream stands still: {} answers, {goal} awaited", *now);
+        Ok(())
+    }
+
+    /// Ends it; every datagram has to have been answered.
+    pub fn finish(mut self) -> Result<Tally> {
+        let tally = self.end()?;
+        ensure!(tally.sent == tally.answered, "lost {} of {}", tally.sent - tally.answered, tally.sent);
+        Ok(tally)
+    }
+
+    fn end(&mut self) -> Result<Tally> {
+        self.stop.store(true, Ordering::Relaxed);
+        let tally = self.client.take().map(join).transpose()?;
+        self.server.take().map(join).transpose()?;
+        tally.ok_or_else(|| anyhow::anyhow!("the stream has ended before"))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // An error here was either reported by `finish`, or the test has failed already.
+        let _ = self.end();
+    }
+}
+
+fn ask(socket: &UdpSocket, stop: &AtomicBool, progress: &(Mutex<u64>, Condvar)) -> Result<Tally> {
+    let mut tally = Tally { sent: 0, answered: 0 };
+    while !stop.load(Ordering::Relaxed) {
+        socket.send(&tally.sent.to_ne_bytes())?;
+        tally.sent += 1;
+        // An answer that comes late belongs to a datagram given up before, and stays lost.
+        if answer_to(tally.sent - 1, socket)? {
+            tally.answered += 1;
+            *progress.0.lock().unwrap_or_else(PoisonError::into_inner) = tally.answered;
+            progress.1.notify_all();
+        }
+    }
+    Ok(tally)
+}
+
+fn answer_to(number: u64, socket: &UdpSocket) -> Result<bool> {
+    let mut answer = [0; 8];
+    loop {
+        match uninterrupted(|| socket.recv(&mut answer)) {
+            Ok(_) if answer == number.to_ne_bytes() => return Ok(true),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn echo(socket: &UdpSocket, stop: &AtomicBool) -> Result<()> {
+    let mut buffer = [0; 8];
+    while !stop.load(Ordering::Relaxed) {
+        match uninterrupted(|| socket.recv_from(&mut buffer)) {
+            Ok((length, sender)) => drop(socket.send_to(&buffer[..length], sender)?),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! Single frames through a pinned program, by `BPF_PROG_TEST_RUN`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, TestRunResult, Xdp};
+use aya_obj::programs::XdpAttachType;
+
+use crate::{netns::NetNs, overlay::Instance};
+
+/// TC verdict: not ours, the next program decides.
+pub const TC_NEXT: i32 = -1;
+/// TC verdict: drop.
+pub const TC_DROP: i32 = 2;
+/// TC verdict: redirect. The kernel does not carry it out in a test run.
+pub const TC_REDIRECT: i32 = 7;
+/// XDP verdict: drop.
+pub const XDP_DROP: i32 = 1;
+/// XDP verdict: pass.
+pub const XDP_PASS: i32 = 2;
+/// XDP verdict: redirect.
+pub const XDP_REDIRECT: i32 = 4;
+
+/// What a program may grow a frame to.
+const LARGEST: usize = 1 << 16;
+
+/// What a program did with a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its verdict, one of the constants of this module.
+    pub verdict: i32,
+    /// The frame afterwards.
+    pub frame: Vec<u8>,
+    /// The context afterwards: a `__sk_buff` or an `xdp_md`.
+    pub context: Vec<u8>,
+}
+
+/// The fields of `struct __sk_buff` (`linux/bpf.h`) up to those that matter here, in 32-bit words.
+mod sk_buff {
+    pub(super) const WORDS: usize = 48;
+    pub(super) const INGRESS_IFINDEX: usize = 9;
+    pub(super) const IFINDEX: usize = 10;
+}
+
+/// The fields of `struct xdp_md` (`linux/bpf.h`), in 32-bit words.
+mod xdp_md {
+    pub(super) const WORDS: usize = 6;
+    pub(super) const DATA_END: usize = 1;
+    pub(super) const INGRESS_IFINDEX: usize = 3;
+}
+
+/// Runs the TC program pinned as `program` on `frame`, as if `device` of the host had received it.
+pub fn tc(instance: &Instance<'_>, program: &str, device: &str, frame: &[u8]) -> Result<Outcome> {
+    let path = pin(instance, program);
+    let program = SchedClassifier::from_pin(&path).with_context(|| path.display().to_string())?;
+    run_tc(&program, &instance.host.netns, device, frame)
+}
+
+/// Runs the XDP program pinned as `program` on `frame`, as if `device` of the host had received it.
+pub fn xdp(instance: &Instance<'_>, program: &str, device: &str, frame: &[u8]) -> Result<Outcome> {
+    let path = pin(instance, program);
+    let program =
+        Xdp::from_pin(&path, XdpAttachType::Interface).with_context(|| path.display().to_string())?;
+    run_xdp(&program, &instance.host.netns, device, frame)
+}
+
+/// Of the context the kernel takes the two indices; what else it would take is left zero, as it insists
+/// for most (`convert___skb_to_skb` in `net/bpf/test_run.c`).
+pub(crate) fn run_tc(
+    program: &SchedClassifier,
+    netns: &NetNs,
+    device: &str,
+    frame: &[u8],
+) -> Result<Outcome> {
+    let ifindex = netns.ifindex(device)?;
+    let mut context = [0_u32; sk_buff::WORDS];
+    context[sk_buff::INGRESS_IFINDEX] = ifindex;
+    context[sk_buff::IFINDEX] = ifindex;
+    netns.enter(|| run(frame, Some(&context), |options| Ok(program.test_run(options)?)))
+}
+
+/// The kernel takes a device only once its receive queues know XDP, as those of a veth do while a native
+/// program is attached or GRO is on; with another device the frame seems to come from `lo`.
+pub(crate) fn run_xdp(program: &Xdp, netns: &NetNs, device: &str, frame: &[u8]) -> Result<Outcome> {
+    let mut context = [0_u32; xdp_md::WORDS];
+    context[xdp_md::DATA_END] = u32::try_from(frame.len())?;
+    context[xdp_md::INGRESS_IFINDEX] = netns.ifindex(device)?;
+    netns.enter(|| {
+        run(frame, Some(&context), |options| Ok(program.test_run(options)?))
+            .or_else(|_| run(frame, None, |options| Ok(program.test_run(options)?)))
+    })
+}
+
+fn pin(instance: &Instance<'_>, program: &str) -> PathBuf {
+    instance.pins().join("programs").join(program)
+}
+
+fn run(
+    frame: &[u8],
+    context: Option<&[u32]>,
+    call: impl FnOnce(TestRunOptions<'_>) -> Result<TestRunResult>,
+) -> Result<Outcome> {
+    let mut frame_out = vec![0; LARGEST];
+    let mut context_out = vec![0; context.map_or(0, size_of_val)];
+    let context_in: Option<Vec<u8>> =
+        context.map(|words| words.iter().flat_map(|word| word.to_ne_bytes()).collect());
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(frame);
+    options.data_out = Some(&mut frame_out);
+    options.ctx_in = context_in.as_deref();
+    if !context_out.is_empty() {
+        options.ctx_out = Some(&mut context_out);
+    }
+    let result = call(options).context("BPF_PROG_TEST_RUN")?;
+    let length = usize::try_from(result.data_size_out)?;
+    ensure!(length <= frame_out.len(), "a frame of {length} bytes came out");
+    frame_out.truncate(length);
+    Ok(Outcome { verdict: result.return_value.cast_signed(), frame: frame_out, context: context_out })
+}
