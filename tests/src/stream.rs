@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long an answer may take before it counts as lost.
-const LOST_AFTER: Duration = Duration::from_millis(500);
+const LOST_AFTER: Duration = Duration::from_secs(2);
 
 /// What became of the datagrams of a [`Stream`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

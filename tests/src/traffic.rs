@@ -52,12 +52,12 @@ pub fn tcp(from: &NetNs, to: &NetNs, address: IpAddr, length: usize) -> Result<(
 
 fn send_tcp(mut stream: TcpStream, length: usize) -> Result<()> {
     let deadline = Instant::now() + TRANSFER_LIMIT;
-    let mut pattern = Pattern::new(length as u64);
+    let pattern = Chunks::new(length);
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_read_timeout(Some(TRANSFER_LIMIT))?;
-    for chunk in chunks(length) {
+    for chunk in pattern.iter() {
         ensure!(Instant::now() < deadline, "not sent within {TRANSFER_LIMIT:?}");
-        stream.write_all(&pattern.bytes(chunk)).context("sending")?;
+        stream.write_all(chunk).context("sending")?;
     }
     stream.shutdown(std::net::Shutdown::Write)?;
     let mut answer = Vec::new();
@@ -69,12 +69,12 @@ fn send_tcp(mut stream: TcpStream, length: usize) -> Result<()> {
 fn receive_tcp(listener: &TcpListener, length: usize) -> Result<()> {
     let (mut stream, _) = listener.accept()?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let mut pattern = Pattern::new(length as u64);
+    let pattern = Chunks::new(length);
     let mut buffer = vec![0; CHUNK];
-    for (index, chunk) in chunks(length).enumerate() {
-        let part = &mut buffer[..chunk];
+    for (index, chunk) in pattern.iter().enumerate() {
+        let part = &mut buffer[..chunk.len()];
         stream.read_exact(part).with_context(|| format!("receiving chunk {index}"))?;
-        ensure!(part == pattern.bytes(chunk), "chunk {index} is not as it was sent");
+        ensure!(part == chunk, "chunk {index} is not as it was sent");
     }
     ensure!(stream.read(&mut buffer)? == 0, "more than was sent");
     stream.write_all(b"right")?;
@@ -166,10 +166,6 @@ pub fn iperf3(from: &NetNs, to: &NetNs, address: IpAddr, seconds: u32) -> Result
     Ok(rate.with_context(|| format!("no rate in {text}"))? / 1e9)
 }
 
-fn chunks(length: usize) -> impl Iterator<Item = usize> {
-    (0..length).step_by(CHUNK).map(move |start| CHUNK.min(length - start))
-}
-
 /// Repeats a system call that a signal has interrupted: those with a timeout are not restarted by the kernel.
 pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
@@ -183,6 +179,28 @@ pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::R
 /// Waits for a thread of the harness.
 pub(crate) fn join<T>(handle: JoinHandle<Result<T>>) -> Result<T> {
     handle.join().map_err(|_| anyhow!("a thread of the harness panicked"))?
+}
+
+/// The bytes of a transfer, in chunks of which none is like the next.
+struct Chunks {
+    pattern: Vec<u8>,
+    length: usize,
+}
+
+impl Chunks {
+    /// How many chunks in a row differ: a prime, so that no power of two of them repeats.
+    const DIFFERENT: usize = 251;
+
+    fn new(length: usize) -> Self {
+        Self { pattern: Pattern::new(length as u64).bytes(CHUNK + Self::DIFFERENT), length }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.length).step_by(CHUNK).enumerate().map(|(index, start)| {
+            let size = CHUNK.min(self.length - start);
+            &self.pattern[index % Self::DIFFERENT..][..size]
+        })
+    }
 }
 
 /// Bytes that look random and are the same for the same seed (xorshift64).
