@@ -41,11 +41,17 @@ fn segmented(underlay: Underlay, arguments: &[&str]) -> Result<()> {
     let lab = Lab::with(2, underlay)?;
     let instances = mesh::up(&lab, arguments)?;
     let workloads = mesh::segment(&instances, VNI)?;
+    if underlay.offloads {
+        // Virtual devices carry merged UDP whole, and this kernel cannot take a tunnel's mark off it: README, limits.
+        for host in &lab.hosts {
+            host.netns.run(&["ethtool", "-K", &host.uplink, "tx-udp-segmentation", "off"])?;
+        }
+    }
     mesh::exchange_segmented(&workloads[0], &workloads[1])
 }
 
 #[test]
-fn datagrams_in_a_single_piece_with_offloads() -> Result<()> {
+fn datagrams_in_a_single_piece_with_other_offloads() -> Result<()> {
     segmented(Underlay::default(), &[])
 }
 
