@@ -56,10 +56,23 @@ fn from_uplink(context: TcContext) -> i32 {
     act(from_uplink::handle(&mut Skb::new(context)))
 }
 
-/// XDP on an uplink: takes outer headers off early, where that is safe.
+/// XDP on an uplink: takes outer headers off early, where that is safe. Takes packets in several buffers, so that it can be
+/// on a device with a large MTU.
 #[xdp(frags)]
 fn from_uplink_xdp(context: XdpContext) -> u32 {
-    match from_uplink_xdp::handle(&context) {
+    strip(&context)
+}
+
+/// The same for the generic hook, which copies packets for a program that takes several buffers, and then forgets the
+/// length of their Ethernet header, so that TC finds it cut off (Linux 6.18, `netif_skb_check_for_xdp`).
+#[xdp]
+fn from_uplink_xdp_generic(context: XdpContext) -> u32 {
+    strip(&context)
+}
+
+#[inline(always)]
+fn strip(context: &XdpContext) -> u32 {
+    match from_uplink_xdp::handle(context) {
         Early::Untouched | Early::Stripped => XDP_PASS,
         Early::Broken => {
             drops::count(overlay_common::DropReason::DecapFailed);

@@ -36,8 +36,10 @@ const MAPS: [&str; 11] = [
 pub const FROM_PORT: &str = "from_port";
 /// TC ingress of an uplink.
 pub const FROM_UPLINK: &str = "from_uplink";
-/// XDP on an uplink.
+/// XDP on an uplink, the driver's hook.
 pub const FROM_UPLINK_XDP: &str = "from_uplink_xdp";
+/// XDP on an uplink, the generic hook.
+pub const FROM_UPLINK_XDP_GENERIC: &str = "from_uplink_xdp_generic";
 
 /// Loads programs and maps, with room for `fdb_entries` stations, and pins them in a new instance.
 ///
@@ -79,12 +81,12 @@ pub fn classifier(instance: &Instance, name: &str) -> Result<SchedClassifier> {
         .context(|| format!("cannot open program {name}"))
 }
 
-/// Opens the pinned XDP program.
+/// Opens a pinned XDP program.
 ///
 /// # Errors
 ///
 /// Fails if it is gone.
-pub fn xdp(instance: &Instance) -> Result<Xdp> {
-    Xdp::from_pin(instance.programs().join(FROM_UPLINK_XDP), XdpAttachType::Interface)
-        .context(|| format!("cannot open program {FROM_UPLINK_XDP}"))
+pub fn xdp(instance: &Instance, name: &str) -> Result<Xdp> {
+    Xdp::from_pin(instance.programs().join(name), XdpAttachType::Interface)
+        .context(|| format!("cannot open program {name}"))
 }

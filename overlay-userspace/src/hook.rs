@@ -10,11 +10,14 @@ use aya::programs::{
 use overlay_common::{IfIndex, maps::config::TcHook};
 
 use crate::{
-    datapath::{self, FROM_UPLINK_XDP},
+    datapath::{self, FROM_UPLINK_XDP, FROM_UPLINK_XDP_GENERIC},
     error::{Context as _, Error, Result},
     instance::Instance,
     netlink::{Link, Netlink},
 };
+
+/// How the pinned link of an XDP program is named, whichever it is.
+const XDP: &str = "xdp";
 
 /// The file name of a pinned link.
 fn pin_of(instance: &Instance, device: IfIndex, program: &str) -> PathBuf {
@@ -130,7 +133,11 @@ pub enum XdpRefusal {
 ///
 /// The outer error if something is broken; the inner one says why this device cannot have it.
 pub fn attach_xdp(instance: &Instance, device: &Link, mode: XdpMode) -> Result<Result<(), XdpRefusal>> {
-    let mut program = datapath::xdp(instance)?;
+    let name = match mode {
+        XdpMode::Skb => FROM_UPLINK_XDP_GENERIC,
+        XdpMode::Default | XdpMode::Driver | XdpMode::Hardware => FROM_UPLINK_XDP,
+    };
+    let mut program = datapath::xdp(instance, name)?;
     let id = match program.attach_to_if_index(device.index.get(), mode) {
         Ok(id) => id,
         Err(ProgramError::SyscallError(error)) => return Ok(Err(refusal(&error.io_error))),
@@ -138,7 +145,7 @@ pub fn attach_xdp(instance: &Instance, device: &Link, mode: XdpMode) -> Result<R
     };
     let link = program.take_link(id).context(|| "cannot keep the XDP link")?;
     let link = FdLink::try_from(link).context(|| "cannot keep the XDP link")?;
-    link.pin(pin_of(instance, device.index, FROM_UPLINK_XDP)).context(|| "cannot pin the XDP link")?;
+    link.pin(pin_of(instance, device.index, XDP)).context(|| "cannot pin the XDP link")?;
     Ok(Ok(()))
 }
 
@@ -155,7 +162,7 @@ fn refusal(error: &io::Error) -> XdpRefusal {
 ///
 /// Fails if the pin cannot be removed.
 pub fn detach_xdp(instance: &Instance, device: IfIndex) -> Result<()> {
-    unpin(instance, device, FROM_UPLINK_XDP)
+    unpin(instance, device, XDP)
 }
 
 /// Removes a pinned link. The last reference goes here, and the kernel waits until no packet is in the program.

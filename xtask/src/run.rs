@@ -14,12 +14,12 @@ use crate::{binary, process, setup};
 pub(crate) fn run(args: &[String]) -> Result<()> {
     if !process::is_root() {
         process::say(
-            "not root: `overlay` will refuse what needs root; build here, then `sudo target/release/overlay demo`",
+            "not root: `overlay` will refuse what needs root; build here, then `sudo target/debug/overlay demo`",
         );
     }
     let demo = args.is_empty();
     setup::for_running(demo)?;
-    let mut overlay = Command::new(binary::release()?);
+    let mut overlay = Command::new(binary::build()?);
     if demo {
         overlay.arg("demo");
     }

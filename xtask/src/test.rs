@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{binary, process, setup};
 
-/// Runs every test of the workspace, which finds the release build of `overlay` in `OVERLAY_BIN`.
+/// Runs every test of the workspace, which finds `overlay` in `OVERLAY_BIN`.
 ///
 /// # Errors
 ///
@@ -17,7 +17,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     let mut cargo = process::cargo();
     // `overlay-ebpf` builds for BPF only.
     cargo.args(["test", "--workspace", "--exclude", "overlay-ebpf"]);
-    cargo.args(args).env("OVERLAY_BIN", binary::release()?);
+    cargo.args(args).env("OVERLAY_BIN", binary::build()?);
     process::pass(&mut cargo).context("tests failed")?;
     process::say("all tests passed");
     Ok(())
