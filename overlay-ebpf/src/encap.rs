@@ -98,7 +98,7 @@ impl Target {
         self.write(headers, inner);
         counters::sent(inner.vni, Some(self.id), inner.size());
         match self.way {
-            Way::Resolved(hop) => redirect::to_uplink(hop.uplink().ok_or(DropReason::NoRoute)?),
+            Way::Resolved(hop) => redirect::to_device(hop.uplink().ok_or(DropReason::NoRoute)?),
             Way::Unresolved { uplink, via } => redirect::to_neighbour(uplink, via),
         }
     }

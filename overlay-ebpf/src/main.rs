@@ -8,6 +8,10 @@
     clippy::cast_sign_loss,
     reason = "the kernel's fields and codes are 32 bits, registers and sizes 64"
 )]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "entry points take what the kernel passes, and outcomes end here"
+)]
 
 mod clock;
 mod decap;

@@ -20,19 +20,17 @@ const AF_INET: u32 = 2;
 pub(crate) fn to_port(skb: &mut Skb, device: IfIndex, peer: bool, payload: Payload) -> Outcome {
     // The peer takes the skb as it is, and its protocol is right for IP only: decapsulation can tell the kernel no other.
     let straight = peer && matches!(payload, Payload::Ipv4 | Payload::Ipv6);
-    // SAFETY: both helpers take plain numbers.
-    let code = if straight {
-        skb.mark_for_host();
-        unsafe { bpf_redirect_peer(device.get(), 0) }
-    } else {
-        unsafe { bpf_redirect(device.get(), 0) }
-    };
-    redirected(code)
+    if !straight {
+        return to_device(device);
+    }
+    skb.mark_for_host();
+    // SAFETY: the helper takes plain numbers.
+    redirected(unsafe { bpf_redirect_peer(device.get(), 0) })
 }
 
-/// Sends a complete packet out of the uplink `device`.
+/// Sends a frame, complete as it is, out of `device`.
 #[inline(always)]
-pub(crate) fn to_uplink(device: IfIndex) -> Outcome {
+pub(crate) fn to_device(device: IfIndex) -> Outcome {
     // SAFETY: the helper takes plain numbers.
     redirected(unsafe { bpf_redirect(device.get(), 0) })
 }

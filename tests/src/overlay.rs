@@ -106,11 +106,16 @@ impl Host {
         }
         let fdb = whole.get_mut("fdb").and_then(Value::as_array_mut).context("fdb show: no array")?;
         fdb.retain(|entry| entry["origin"] != "learned");
-        for entry in fdb {
-            let entry = entry.as_object_mut().context("fdb show: no object")?;
-            entry.remove("age_s");
+        // What packets change is no configuration.
+        for (noun, field) in [("fdb", "age_s"), ("tunnel", "next_hop")] {
+            let rows = whole.get_mut(noun).and_then(Value::as_array_mut).context("no array")?;
+            for row in rows {
+                row.as_object_mut().context("no object")?.remove(field);
+            }
         }
-        whole.insert("status".to_owned(), self.overlay_json(&["status"])?);
+        let mut status = self.overlay_json(&["status"])?;
+        status.as_object_mut().context("status: no object")?.remove("stations");
+        whole.insert("status".to_owned(), status);
         Ok(Value::Object(whole))
     }
 }
