@@ -5,6 +5,7 @@ use std::{
     mem,
     os::fd::{AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
+    thread,
 };
 
 use nix::{
@@ -30,6 +31,17 @@ pub fn enter(name: &str) -> Result<()> {
         Error::Failed(format!("no network namespace {name:?}; `ip netns list` shows those there are"))
     })?;
     setns(file, CloneFlags::CLONE_NEWNET).context(|| format!("cannot enter network namespace {name:?}"))
+}
+
+/// Does `work` on a thread of its own in the named network namespace. Sockets that it opens stay in that namespace.
+///
+/// # Errors
+///
+/// Fails as [`enter`] and `work` do, and if `work` panics.
+pub fn inside<T: Send>(name: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let thread = || enter(name).and_then(|()| work());
+    thread::scope(|scope| scope.spawn(thread).join())
+        .unwrap_or_else(|_| Err(Error::Failed(format!("work in network namespace {name:?} broke off"))))
 }
 
 /// The kernel's cookie of this thread's network namespace, which is unique until reboot (`SO_NETNS_COOKIE`).
