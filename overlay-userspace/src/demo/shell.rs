@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    os::unix::process::CommandExt as _,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::PathBuf,
     process::{Command, Output, Stdio},
     sync::{
@@ -129,7 +129,14 @@ impl Shell {
             program => Command::new(program),
         };
         child.args(words).process_group(0).stdin(Stdio::null());
-        child.output().context(|| format!("cannot run `{command}`; is {program} installed?"))
+        let mut run =
+            || child.output().context(|| format!("cannot run `{command}`; is {program} installed?"));
+        let output = run()?;
+        // Ctrl-C can reach it before it is in that group; it has done nothing then.
+        if matches!(output.status.signal(), Some(libc::SIGHUP | libc::SIGINT | libc::SIGTERM)) {
+            return run();
+        }
+        Ok(output)
     }
 
     fn failure(&self, command: &str, output: &Output) -> Error {
