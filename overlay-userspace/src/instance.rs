@@ -73,8 +73,35 @@ impl Instance {
     ///
     /// [`Error::Failed`] if it is not up, or is another namespace's or version's.
     pub fn open(name: &str) -> Result<Self> {
-        let instance = Self::open_any(name)?;
-        let config = instance.config()?;
+        let instance = Self::find(name)?.ok_or_else(|| {
+            Error::Failed(format!("instance {name} is not up; `overlay up --uplink DEV` brings it up"))
+        })?;
+        instance.check(&instance.config()?)?;
+        Ok(instance)
+    }
+
+    /// Finds the instance of that name, whatever is in it; `None` if it is not up.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be locked.
+    pub fn find(name: &str) -> Result<Option<Self>> {
+        let path = Path::new(bpffs::ROOT).join(name);
+        Ok(lock(&path)?.map(|lock| Self { name: name.to_owned(), path, _lock: lock }))
+    }
+
+    /// Checks that an instance's configuration is one of this network namespace and this version.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] if it is not, or if bringing it up was cut off.
+    pub fn check(&self, config: &Config) -> Result<()> {
+        let name = &self.name;
+        if *config == Config::default() {
+            return Err(Error::Failed(format!(
+                "bringing instance {name} up was cut off; `overlay down` clears what is left of it"
+            )));
+        }
         if config.schema() != SCHEMA {
             return Err(Error::Failed(format!(
                 "instance {name} was brought up by another version of overlay; take it down with that one"
@@ -85,20 +112,7 @@ impl Instance {
                 "instance {name} belongs to another network namespace; name that one with --netns"
             )));
         }
-        Ok(instance)
-    }
-
-    /// Opens the instance of that name, whatever is in it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Failed`] if it is not up.
-    pub fn open_any(name: &str) -> Result<Self> {
-        let path = Path::new(bpffs::ROOT).join(name);
-        let lock = lock(&path)?.ok_or_else(|| {
-            Error::Failed(format!("instance {name} is not up; `overlay up --uplink DEV` brings it up"))
-        })?;
-        Ok(Self { name: name.to_owned(), path, _lock: lock })
+        Ok(())
     }
 
     /// The name.

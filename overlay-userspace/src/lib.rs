@@ -7,6 +7,7 @@ pub mod bpffs;
 pub mod cli;
 pub mod datapath;
 pub mod demo;
+pub mod down;
 mod error;
 pub mod fdb;
 pub mod forwarding;

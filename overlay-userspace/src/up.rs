@@ -1,10 +1,10 @@
-//! Bringing an instance up, and taking it down.
+//! Bringing an instance up.
 
-use std::{fs, net::IpAddr, path::Path};
+use std::{fs, net::IpAddr};
 
 use aya::programs::XdpMode;
 use overlay_common::{
-    IfIndex, UnderlayAddr,
+    UnderlayAddr,
     maps::{
         config::{Config, MAX_LOCALS, TcHook},
         uplink::{Uplink, XdpHook, XdpReason},
@@ -13,14 +13,14 @@ use overlay_common::{
 
 use crate::{
     bpffs,
-    datapath::{self, FROM_PORT, FROM_UPLINK},
+    datapath::{self, FROM_UPLINK},
     error::{Error, Result},
     forwarding,
     hook::{self, XdpRefusal},
     instance::{self, Instance},
     maps,
     netlink::{Link, LinkKind, Netlink},
-    netns, preflight, tunnel,
+    netns, preflight,
 };
 
 /// How uplinks shall be served.
@@ -185,7 +185,7 @@ async fn locals(netlink: &Netlink, settings: &Settings, uplinks: &[Link]) -> Res
 /// Refuses uplinks that another instance of this namespace serves on the same UDP port.
 fn refuse_shared(cookie: u64, port: u16, uplinks: &[Link]) -> Result<()> {
     for name in instance::all()? {
-        let Ok(other) = Instance::open_any(&name) else { continue };
+        let Ok(Some(other)) = Instance::find(&name) else { continue };
         let Ok(config) = other.config() else { continue };
         if config.netns_cookie() != cookie || config.port() != port {
             continue;
@@ -199,40 +199,4 @@ fn refuse_shared(cookie: u64, port: u16, uplinks: &[Link]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Takes an instance down: nothing of it stays behind.
-///
-/// # Errors
-///
-/// What cannot be undone is skipped, and the first such failure reported.
-pub async fn down(name: &str) -> Result<()> {
-    preflight::capabilities()?;
-    let instance = Instance::open(name)?;
-    let config = instance.config()?;
-    let netlink = Netlink::connect()?;
-    let links = netlink.links().await?;
-    let name_of =
-        |device: IfIndex| links.iter().find(|link| link.index == device).map(|link| link.name.as_str());
-
-    let mut failures = Vec::new();
-    let mut attempt = |step: Result<()>| failures.extend(step.err());
-    let ports = maps::ports(&instance)?.entries()?.into_keys().map(|index| (index, FROM_PORT));
-    let uplinks = maps::uplinks(&instance)?.entries()?.into_keys().map(|index| (index, FROM_UPLINK));
-    for (index, program) in ports.chain(uplinks) {
-        let Some(device) = IfIndex::new(index) else { continue };
-        attempt(hook::detach_xdp(&instance, device));
-        attempt(hook::detach_tc(&instance, config.tc(), device, name_of(device), program));
-        if name_of(device).is_some() {
-            attempt(hook::tidy(&instance, &netlink, device).await);
-        }
-    }
-    attempt(tunnel::release_neighbours(&instance, &netlink).await);
-    if config.forwarding_to_restore() {
-        attempt(forwarding::turn_off());
-    }
-    attempt(instance.remove());
-    // Other instances may be there.
-    let _ = fs::remove_dir(Path::new(bpffs::ROOT));
-    failures.into_iter().next().map_or(Ok(()), Err)
 }

@@ -183,7 +183,19 @@ fn what_needs_an_instance() -> Result<()> {
     for command in ["port show", "tunnel show", "fdb show", "vni show", "stats"] {
         refused_before_up(host, command, FAILED, "overlay up")?;
     }
-    Ok(())
+    refused_before_up(host, "down", MISSING, "not up")?;
+    host.overlay(&["down", "--missing-ok"]).map(drop)
+}
+
+#[test]
+fn a_mount_namespace_of_its_own() -> Result<()> {
+    let lab = Lab::new(2)?;
+    let host = lab.host(1);
+    let mut inside = host.netns.command("unshare");
+    let script = "umount /sys/fs/bpf 2>/dev/null; exec \"$0\" up --uplink u1";
+    inside.args(["--mount", "sh", "-c", script]).arg(binary()?);
+    check(&failure(&mut inside)?, FAILED, "overlay -n NAME")?;
+    leaves_nothing(host)
 }
 
 #[test]

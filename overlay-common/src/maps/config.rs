@@ -17,9 +17,9 @@ pub const SCHEMA: u32 = 1;
 /// How many local VTEP addresses there can be.
 pub const MAX_LOCALS: usize = 4;
 
-/// What holds for the whole instance.
+/// What holds for the whole instance. The default, all zeros, is what the map holds before it is written.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Config {
     netns_cookie: u64,
     schema: u32,

@@ -14,6 +14,7 @@ use super::{
     parse::{ExistOk, MissingOk},
 };
 use crate::{
+    down,
     error::{Context as _, Error, Result},
     logs,
     up::{self, Settings, XdpChoice},
@@ -116,7 +117,7 @@ impl Up {
 
 impl Down {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
-        self.missing_ok.apply(up::down(&session.name()?).await)
+        self.missing_ok.apply(down::down(&session.name()?).await)
     }
 }
 
@@ -137,7 +138,7 @@ impl Run {
             _ = interrupt.recv() => {}
         }
         if self.ephemeral {
-            up::down(&name).await?;
+            down::down(&name).await?;
             println!("overlay: instance {name} is down");
         } else {
             println!("overlay: instance {name} goes on forwarding; `overlay down` takes it down");
