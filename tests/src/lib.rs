@@ -7,6 +7,7 @@
     reason = "an error of the harness is a failed test; its text is the documentation"
 )]
 
+pub mod bench;
 pub mod foreign;
 pub mod frame;
 pub mod mesh;

@@ -1,0 +1,295 @@
+//! A bench for single frames: an instance on host 1 whose workloads are silent, so that every count is of
+//! a frame of the test.
+
+use std::cell::Cell;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aya::{
+    maps::{Map, MapData, PerCpuArray},
+    programs::SchedClassifier,
+};
+use overlay_common::{DropReason, maps::drops};
+
+use crate::{
+    frame::{ETHER_IPV4, Ethernet, IP_UDP, Ipv4, Mac, Network as _, Outer, Udp},
+    netns::NetNs,
+    overlay::Instance,
+    testrun::{self, Outcome, TC_DROP, TC_NEXT, TC_REDIRECT, XDP_PASS},
+    topology::{Host, Lab, Underlay, cable},
+    wire::{Direction, Wire},
+};
+
+/// The segment that the tests are about: ports [`PORT`] and [`SECOND_PORT`], and a tunnel to host 2.
+pub const VNI: u32 = 0x01_0203;
+/// Another segment: port [`OTHER_PORT`], and a tunnel to [`OTHER_VTEP`].
+pub const OTHER_VNI: u32 = 0x03_0201;
+
+/// A port of [`VNI`].
+pub const PORT: &str = "p1";
+/// Another port of [`VNI`].
+pub const SECOND_PORT: &str = "p2";
+/// A port of [`OTHER_VNI`].
+pub const OTHER_PORT: &str = "q1";
+
+/// A station of both segments, known behind [`PORT`] and [`OTHER_PORT`].
+pub const STATION: Mac = Mac([2, 0, 0, 0, 1, 1]);
+/// A station known behind [`SECOND_PORT`].
+pub const SECOND_STATION: Mac = Mac([2, 0, 0, 0, 1, 2]);
+/// A station of both segments, known behind host 2 and [`OTHER_VTEP`].
+pub const REMOTE: Mac = Mac([2, 0, 0, 0, 2, 1]);
+/// A station that nobody knows.
+pub const NOBODY: Mac = Mac([2, 0, 0, 0, 9, 9]);
+
+/// A VTEP that is a member of [`OTHER_VNI`] only, and has no MAC address of its own.
+pub const OTHER_VTEP: &str = "10.0.0.3";
+
+/// How many wrong rows of a table are shown.
+const SHOWN: usize = 30;
+
+/// A host under test, its stations, and its programs and counters.
+pub struct Bench<'a> {
+    /// The two hosts; the instance is on the first.
+    pub lab: &'a Lab,
+    /// The instance under test.
+    pub instance: Instance<'a>,
+    /// Where the stations are.
+    pub stations: NetNs,
+    from_port: SchedClassifier,
+    from_uplink: SchedClassifier,
+    drops: Drops,
+}
+
+/// A program, and the device that a frame comes in by.
+#[derive(Clone, Copy, Debug)]
+pub enum Hook<'a> {
+    /// `from_uplink` on a device.
+    Uplink(&'a str),
+    /// `from_uplink_xdp` on a device.
+    Xdp(&'a str),
+    /// `from_uplink_xdp_generic` on a device.
+    XdpGeneric(&'a str),
+    /// `from_port` on a device.
+    Port(&'a str),
+}
+
+/// What shall become of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It passes as it is.
+    NotOurs,
+    /// It is redirected, and these are its bytes.
+    Redirected(Vec<u8>),
+    /// XDP passes it on without its outer headers, these bytes, and with metadata.
+    Stripped(Vec<u8>),
+    /// Copies are sent, and the frame itself is done with.
+    Copied,
+    /// It is dropped, and counted once under this reason.
+    Dropped(DropReason),
+}
+
+/// One line of a table.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What is particular about the frame.
+    pub what: String,
+    /// The frame.
+    pub frame: Vec<u8>,
+    /// What shall become of it.
+    pub fate: Fate,
+}
+
+impl Row {
+    /// A line.
+    pub fn new(what: impl Into<String>, frame: Vec<u8>, fate: Fate) -> Self {
+        Self { what: what.into(), frame, fate }
+    }
+}
+
+/// The hosts of a bench. They know each other's MAC addresses from the start.
+pub fn lab() -> Result<Lab> {
+    Lab::with(2, Underlay { static_neighbours: true, ..Underlay::default() })
+}
+
+impl<'a> Bench<'a> {
+    /// Brings up the instance, with more arguments for `overlay up`, and its segments.
+    pub fn new(lab: &'a Lab, arguments: &[&str]) -> Result<Self> {
+        let host = lab.host(1);
+        let local = host.v4.to_string();
+        let instance = Instance::up(host, &[&["--local", &local], arguments].concat())?;
+        let stations = NetNs::new("stations")?;
+        stations.sysctl("ipv6/conf/default/disable_ipv6", "1")?;
+        let programs = instance.pins().join("programs");
+        let program = |name| SchedClassifier::from_pin(programs.join(name)).context(name);
+        let drops = Drops::open(&instance)?;
+        let bench = Self {
+            lab,
+            stations,
+            from_port: program("from_port")?,
+            from_uplink: program("from_uplink")?,
+            drops,
+            instance,
+        };
+        bench.fill()?;
+        Ok(bench)
+    }
+
+    fn fill(&self) -> Result<()> {
+        for (port, vni) in [(PORT, VNI), (SECOND_PORT, VNI), (OTHER_PORT, OTHER_VNI)] {
+            self.add_port(port, vni)?;
+        }
+        let host_2 = self.lab.host(2).v4.to_string();
+        for (vni, remote) in [(VNI, host_2.as_str()), (OTHER_VNI, OTHER_VTEP)] {
+            self.add_tunnel(vni, remote)?;
+            self.add_station(vni, REMOTE, ["--remote", remote])?;
+        }
+        self.add_station(VNI, STATION, ["--port", PORT])?;
+        self.add_station(OTHER_VNI, STATION, ["--port", OTHER_PORT])?;
+        self.add_station(VNI, SECOND_STATION, ["--port", SECOND_PORT])
+    }
+
+    /// Adds the port `port`; the station behind it is the device of the same name in [`Self::stations`].
+    pub fn add_port(&self, port: &str, vni: u32) -> Result<()> {
+        let host = self.host();
+        cable(&host.netns, (port, None), &self.stations, (port, None))?;
+        for netns in [&host.netns, &self.stations] {
+            netns.ip(&format!("link set {port} up"))?;
+        }
+        for netns in [&host.netns, &self.stations] {
+            netns.settle(port)?;
+        }
+        host.overlay(&["port", "add", port, "--vni", &vni.to_string()]).map(drop)
+    }
+
+    /// Adds a tunnel.
+    pub fn add_tunnel(&self, vni: u32, remote: &str) -> Result<()> {
+        self.host().overlay(&["tunnel", "add", "--vni", &vni.to_string(), "--remote", remote]).map(drop)
+    }
+
+    /// Puts a station at a place for good.
+    pub fn add_station(&self, vni: u32, mac: Mac, place: [&str; 2]) -> Result<()> {
+        let (vni, mac) = (vni.to_string(), mac.to_string());
+        self.host().overlay(&[&["fdb", "add", "--vni", &vni, &mac], &place[..]].concat()).map(drop)
+    }
+
+    /// The host under test.
+    #[must_use]
+    pub fn host(&self) -> &'a Host {
+        self.lab.host(1)
+    }
+
+    /// Listens on the station behind `port`.
+    pub fn station(&self, port: &str) -> Result<Wire> {
+        Wire::open(&self.stations, port, Direction::In)
+    }
+
+    /// The outer headers of what host 2 sends into [`VNI`].
+    pub fn outer(&self) -> Result<Outer<Ipv4>> {
+        let (to, from) = (self.host(), self.lab.host(2));
+        Outer::new((from.mac, from.v4), (to.mac, to.v4), VNI)
+    }
+
+    /// The packet that carries `inner`, after a change to its outer headers.
+    pub fn packet(&self, inner: &[u8], change: impl FnOnce(&mut Outer<Ipv4>)) -> Result<Vec<u8>> {
+        let mut outer = self.outer()?;
+        change(&mut outer);
+        Ok(outer.frame(inner))
+    }
+
+    /// Gives a program a frame; also returns how much was counted for each reason meanwhile.
+    pub fn run(&self, hook: Hook<'_>, frame: &[u8]) -> Result<(Outcome, Vec<(DropReason, u64)>)> {
+        let netns = &self.host().netns;
+        self.drops.read()?;
+        let outcome = match hook {
+            Hook::Uplink(device) => testrun::run_tc(&self.from_uplink, netns, device, frame)?,
+            Hook::Xdp(device) => testrun::xdp(&self.instance, "from_uplink_xdp", device, frame)?,
+            Hook::XdpGeneric(device) => {
+                testrun::xdp(&self.instance, "from_uplink_xdp_generic", device, frame)?
+            }
+            Hook::Port(device) => testrun::run_tc(&self.from_port, netns, device, frame)?,
+        };
+        Ok((outcome, self.drops.read()?))
+    }
+
+    /// Whether a frame meets the fate it should.
+    pub fn check(&self, hook: Hook<'_>, frame: &[u8], fate: &Fate) -> Result<()> {
+        let (outcome, drops) = self.run(hook, frame)?;
+        let is_xdp = matches!(hook, Hook::Xdp(_) | Hook::XdpGeneric(_));
+        let (verdict, bytes, counted) = match fate {
+            Fate::NotOurs => (if is_xdp { XDP_PASS } else { TC_NEXT }, Some(frame), vec![]),
+            Fate::Redirected(bytes) => (TC_REDIRECT, Some(&bytes[..]), vec![]),
+            Fate::Stripped(bytes) => (XDP_PASS, Some(&bytes[..]), vec![]),
+            Fate::Copied => (TC_DROP, None, vec![]),
+            Fate::Dropped(reason) => (TC_DROP, None, vec![(*reason, 1)]),
+        };
+        ensure!(
+            outcome.verdict == verdict && drops == counted,
+            "verdict {} instead of {verdict}, counted {drops:?} instead of {counted:?}",
+            outcome.verdict
+        );
+        // What comes out of XDP starts with the metadata, and the first word of the context says how long it is.
+        let metadata =
+            if is_xdp { outcome.context.first_chunk().map_or(0, |len| u32::from_ne_bytes(*len)) } else { 0 };
+        let is_stripped = matches!(fate, Fate::Stripped(_));
+        ensure!((metadata > 0) == is_stripped, "{metadata} bytes of metadata");
+        let got = &outcome.frame[usize::try_from(metadata)?..];
+        bytes.map_or(Ok(()), |bytes| same(got, bytes))
+    }
+
+    /// Goes through all rows, and fails with the first of those that are wrong.
+    pub fn table(&self, hook: Hook<'_>, rows: &[Row]) -> Result<()> {
+        let mut wrong = Vec::new();
+        for Row { what, frame, fate } in rows {
+            if let Err(error) = self.check(hook, frame, fate) {
+                wrong.push(format!("{what} ({} bytes): {error:#}", frame.len()));
+            }
+        }
+        let first = wrong.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n");
+        ensure!(wrong.is_empty(), "{} of {} rows, such as\n{first}", wrong.len(), rows.len());
+        Ok(())
+    }
+}
+
+/// Fails with the first difference.
+pub fn same(got: &[u8], expected: &[u8]) -> Result<()> {
+    if let Some(at) = got.iter().zip(expected).position(|(got, expected)| got != expected) {
+        let end = (at + 8).min(got.len()).min(expected.len());
+        bail!("from byte {at} on {:02x?} instead of {:02x?}", &got[at..end], &expected[at..end]);
+    }
+    ensure!(got.len() == expected.len(), "{} bytes instead of {}", got.len(), expected.len());
+    Ok(())
+}
+
+/// A frame of `len` bytes or more: UDP over IPv4, with a payload that is not all the same.
+#[must_use]
+pub fn udp_frame(source: Mac, destination: Mac, len: usize) -> Vec<u8> {
+    let ip = Ipv4::new([10, 1, 0, 1].into(), [10, 1, 0, 2].into(), IP_UDP);
+    let payload: Vec<u8> = (1..=u8::MAX).cycle().take(len.saturating_sub(14 + 20 + Udp::LEN)).collect();
+    let datagram = Udp::new(1000, 2000).datagram(ip.addresses(), &payload);
+    Ethernet::new(source, destination, ETHER_IPV4).frame(&ip.packet(&datagram))
+}
+
+/// `DROPS`, and what was read last.
+struct Drops {
+    map: PerCpuArray<MapData, u64>,
+    last: Cell<[u64; DropReason::COUNT]>,
+}
+
+impl Drops {
+    fn open(instance: &Instance<'_>) -> Result<Self> {
+        let path = instance.pins().join("maps").join(drops::NAME);
+        let data = MapData::from_pin(&path).with_context(|| path.display().to_string())?;
+        let map = PerCpuArray::try_from(Map::PerCpuArray(data))?;
+        Ok(Self { map, last: Cell::new([0; DropReason::COUNT]) })
+    }
+
+    /// What has been counted since the last time.
+    fn read(&self) -> Result<Vec<(DropReason, u64)>> {
+        let mut now = [0; DropReason::COUNT];
+        for (slot, reason) in now.iter_mut().zip(DropReason::ALL) {
+            *slot = self.map.get(&reason.index(), 0)?.iter().sum();
+        }
+        let last = self.last.replace(now);
+        let counts = DropReason::ALL.into_iter().zip(now.iter().zip(last).map(|(now, last)| now - last));
+        Ok(counts.filter(|(_, count)| *count > 0).collect())
+    }
+}

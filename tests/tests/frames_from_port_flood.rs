@@ -1,0 +1,100 @@
+//! Copies that `from_port` sends: one to every other port of the segment, one to every remote VTEP.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Context as _, Result, ensure};
+use overlay_tests::{
+    bench::{Bench, Fate, Hook, OTHER_PORT, PORT, SECOND_PORT, STATION, VNI, lab, same, udp_frame},
+    frame::{Arp, ETHER_EXPERIMENT, ETHER_IPV6, Ethernet, IP_UDP, Ipv4, Ipv6, Mac, Network as _, Outer, Udp},
+    testrun::TC_REDIRECT,
+    wire::{Direction, Wire},
+};
+
+const FROM_PORT: Hook<'_> = Hook::Port(PORT);
+/// Further members of the segment; all of them have host 2's MAC address.
+const MORE_VTEPS: [&str; 2] = ["10.0.0.4", "10.0.0.5"];
+
+/// Frames that have to be flooded.
+fn flooded() -> Result<Vec<Vec<u8>>> {
+    let ip6 = Ipv6::new("fd01::1".parse()?, "ff02::1".parse()?, IP_UDP);
+    let datagram = Udp::new(5, 6).datagram(ip6.addresses(), b"to all");
+    Ok(vec![
+        udp_frame(STATION, Mac::BROADCAST, 101),
+        Arp::request((STATION, Ipv4Addr::new(10, 1, 0, 1)), Ipv4Addr::new(10, 1, 0, 2)),
+        udp_frame(STATION, Mac([1, 0, 0x5e, 0, 0, 1]), 102),
+        Ethernet::new(STATION, Mac([0x33, 0x33, 0, 0, 0, 1]), ETHER_IPV6).frame(&ip6.packet(&datagram)),
+        Ethernet::new(STATION, Mac::BROADCAST, ETHER_EXPERIMENT).frame(&[0x77; 60]),
+        udp_frame(STATION, Mac([2, 0, 0, 0, 7, 7]), 103),
+        udp_frame(STATION, Mac::BROADCAST, 1464),
+    ])
+}
+
+/// The remote VTEP that a packet of `inner` goes to; it has to be right byte for byte.
+fn receiver(bench: &Bench<'_>, packet: &[u8], inner: &[u8]) -> Result<Ipv4Addr> {
+    let (found, _) = Outer::<Ipv4>::parse(packet)?;
+    let (from, to) = (bench.host(), bench.lab.host(2));
+    let mut outer = Outer::<Ipv4>::new((from.mac, from.v4), (to.mac, found.ip.destination), VNI)?;
+    outer.udp.source = found.udp.source;
+    ensure!(found.udp.source >= 49152, "source port {}", found.udp.source);
+    same(packet, &outer.frame(inner))?;
+    Ok(found.ip.destination)
+}
+
+/// Who got a packet of `inner`: those whose copies came over the wire, and whom the frame itself was made for.
+fn receivers(bench: &Bench<'_>, wire: &Wire, inner: &[u8]) -> Result<Vec<Ipv4Addr>> {
+    let (outcome, drops) = bench.run(FROM_PORT, inner)?;
+    ensure!(outcome.verdict == TC_REDIRECT && drops.is_empty(), "{}, {drops:?}", outcome.verdict);
+    let mut all = vec![receiver(bench, &outcome.frame, inner).context("the frame itself")?];
+    for copy in wire.collect(|frame| frame.bytes.ends_with(&inner[14..]))? {
+        all.push(receiver(bench, &copy.bytes, inner).context("a copy")?);
+    }
+    all.sort_unstable();
+    Ok(all)
+}
+
+#[test]
+fn everyone_else_gets_one_copy() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    let mut everyone = vec![lab.host(2).v4];
+    for vtep in MORE_VTEPS {
+        let neighbour = format!("neigh replace {vtep} lladdr {} dev u1 nud permanent", lab.host(2).mac);
+        bench.add_tunnel(VNI, vtep)?;
+        bench.host().netns.ip(&neighbour)?;
+        everyone.push(vtep.parse()?);
+    }
+    let wire = Wire::open(&lab.host(2).netns, "u2", Direction::In)?;
+    let (sender, second, other) =
+        (bench.station(PORT)?, bench.station(SECOND_PORT)?, bench.station(OTHER_PORT)?);
+    for (index, frame) in flooded()?.into_iter().enumerate() {
+        let all = receivers(&bench, &wire, &frame).with_context(|| format!("frame {index}"))?;
+        ensure!(all == everyone, "frame {index}: packets to {all:?}");
+        let copies = second.collect(|seen| seen.bytes == frame)?;
+        ensure!(copies.len() == 1, "frame {index}: {} copies to the other port", copies.len());
+    }
+    for station in [sender, other] {
+        let strays = station.collect(|frame| frame.bytes.windows(6).any(|part| part == STATION.0))?;
+        ensure!(strays.is_empty(), "{} copies to where they do not belong", strays.len());
+    }
+    Ok(())
+}
+
+#[test]
+fn without_remote_vteps_the_ports_get_theirs() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    for port in ["r1", "r2", "r3"] {
+        bench.add_port(port, 7)?;
+    }
+    let (sender, others) = (bench.station("r1")?, [bench.station("r2")?, bench.station("r3")?]);
+    for (index, frame) in flooded()?.into_iter().enumerate() {
+        bench.check(Hook::Port("r1"), &frame, &Fate::Copied).with_context(|| format!("frame {index}"))?;
+        for other in &others {
+            let copies = other.collect(|seen| seen.bytes == frame)?;
+            ensure!(copies.len() == 1, "frame {index}: {} copies", copies.len());
+        }
+    }
+    let strays = sender.collect(|frame| frame.bytes.windows(6).any(|part| part == STATION.0))?;
+    ensure!(strays.is_empty(), "{} copies came back", strays.len());
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! What single frames teach, as `overlay fdb show` has it, and what they are counted as.
+
+use anyhow::{Context as _, Result, ensure};
+use overlay_tests::{
+    bench::{
+        Bench, Fate, Hook, NOBODY, OTHER_PORT, OTHER_VNI, OTHER_VTEP, PORT, REMOTE, SECOND_PORT,
+        SECOND_STATION, STATION, VNI, lab, udp_frame,
+    },
+    frame::Mac,
+};
+use serde_json::{Value, json};
+
+const UPLINK: Hook<'_> = Hook::Uplink("u1");
+/// The address of host 2.
+const VTEP: &str = "10.0.0.2";
+/// A second VTEP that is a member of the segment.
+const SECOND_VTEP: &str = "10.0.0.4";
+
+/// What `overlay fdb show` says about a station.
+fn entry(bench: &Bench<'_>, vni: u32, mac: Mac) -> Result<Option<Value>> {
+    let all = bench.host().overlay_json(&["fdb", "show", "--vni", &vni.to_string()])?;
+    let all = all.as_array().with_context(|| format!("no array: {all}"))?;
+    let mut entries = all.iter().filter(|entry| entry["mac"] == mac.to_string()).cloned();
+    let found = entries.next();
+    ensure!(entries.next().is_none(), "{mac} is there twice");
+    Ok(found.map(|mut entry| {
+        if let Some(fields) = entry.as_object_mut() {
+            fields.remove("age_s");
+        }
+        entry
+    }))
+}
+
+fn expect(bench: &Bench<'_>, mac: Mac, place: Option<(&str, &str, &str)>) -> Result<()> {
+    let expected = place.map(
+        |(kind, name, origin)| json!({"vni": VNI, "mac": mac.to_string(), kind: name, "origin": origin}),
+    );
+    let found = entry(bench, VNI, mac)?;
+    ensure!(found == expected, "{found:?} instead of {expected:?}");
+    Ok(())
+}
+
+/// A frame out of the tunnel from `vtep`, which has to be delivered to `destination`.
+fn from_tunnel(bench: &Bench<'_>, vtep: &str, source: Mac, destination: Mac) -> Result<()> {
+    let inner = udp_frame(source, destination, 100);
+    let vtep = vtep.parse()?;
+    let packet = bench.packet(&inner, |outer| outer.ip.source = vtep)?;
+    bench.check(UPLINK, &packet, &Fate::Redirected(inner))
+}
+
+/// A frame from the station behind `port`, which has to be delivered to `destination` behind another.
+fn from_port(bench: &Bench<'_>, port: &str, source: Mac, destination: Mac) -> Result<()> {
+    let frame = udp_frame(source, destination, 100);
+    bench.check(Hook::Port(port), &frame, &Fate::Redirected(frame.clone()))
+}
+
+#[test]
+fn sources_are_learned_and_followed() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    bench.add_tunnel(VNI, SECOND_VTEP)?;
+    expect(&bench, NOBODY, None)?;
+    from_tunnel(&bench, VTEP, NOBODY, STATION)?;
+    expect(&bench, NOBODY, Some(("remote", VTEP, "learned")))?;
+    ensure!(entry(&bench, OTHER_VNI, NOBODY)?.is_none(), "another segment learned it");
+    from_tunnel(&bench, SECOND_VTEP, NOBODY, STATION)?;
+    expect(&bench, NOBODY, Some(("remote", SECOND_VTEP, "learned")))?;
+    from_port(&bench, SECOND_PORT, NOBODY, STATION)?;
+    expect(&bench, NOBODY, Some(("port", SECOND_PORT, "learned")))?;
+    from_port(&bench, PORT, NOBODY, SECOND_STATION)?;
+    expect(&bench, NOBODY, Some(("port", PORT, "learned")))?;
+    // What was learned counts: the station is reached where it was seen last.
+    from_tunnel(&bench, VTEP, REMOTE, NOBODY)?;
+    from_tunnel(&bench, VTEP, NOBODY, STATION)?;
+    expect(&bench, NOBODY, Some(("remote", VTEP, "learned")))
+}
+
+#[test]
+fn static_entries_stay() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    bench.add_tunnel(VNI, SECOND_VTEP)?;
+    from_tunnel(&bench, VTEP, SECOND_STATION, STATION)?;
+    expect(&bench, SECOND_STATION, Some(("port", SECOND_PORT, "static")))?;
+    from_port(&bench, PORT, SECOND_STATION, SECOND_STATION)?;
+    expect(&bench, SECOND_STATION, Some(("port", SECOND_PORT, "static")))?;
+    from_tunnel(&bench, SECOND_VTEP, REMOTE, STATION)?;
+    from_port(&bench, PORT, REMOTE, SECOND_STATION)?;
+    expect(&bench, REMOTE, Some(("remote", VTEP, "static")))
+}
+
+#[test]
+fn nothing_is_learned_where_learning_is_off() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    bench.host().overlay(&["vni", "set", &VNI.to_string(), "--learning", "off"])?;
+    from_tunnel(&bench, VTEP, NOBODY, STATION)?;
+    from_port(&bench, PORT, NOBODY, SECOND_STATION)?;
+    expect(&bench, NOBODY, None)?;
+    // The other segment still learns.
+    let frame = udp_frame(NOBODY, REMOTE, 100);
+    bench.run(Hook::Port(OTHER_PORT), &frame)?;
+    ensure!(entry(&bench, OTHER_VNI, NOBODY)?.is_some(), "the other segment learned nothing");
+    expect(&bench, NOBODY, None)
+}
+
+#[test]
+fn nothing_is_learned_from_what_is_not_believed() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    let inner = udp_frame(NOBODY, STATION, 100);
+    let stranger = bench.packet(&inner, |outer| outer.ip.source = [10, 0, 0, 77].into())?;
+    let other_member: std::net::Ipv4Addr = OTHER_VTEP.parse()?;
+    let elsewhere = bench.packet(&inner, |outer| outer.ip.source = other_member)?;
+    let no_flag = bench.packet(&inner, |outer| outer.vxlan.flags = 0)?;
+    let wrong_sum = bench.packet(&inner, |outer| outer.ip.checksum = Some(1))?;
+    let short = bench.packet(&inner, |outer| outer.udp.length = Some(9000))?;
+    let foreign = bench.packet(&inner, |outer| outer.udp.destination = 4790)?;
+    let mut tagged = inner.clone();
+    tagged.splice(12..12, [0x81, 0, 0, 7]);
+    let tagged_packet = bench.packet(&tagged, |_| {})?;
+    let packets = [stranger, elsewhere, no_flag, wrong_sum, short, foreign, tagged_packet];
+    for packet in &packets {
+        bench.run(UPLINK, packet)?;
+        expect(&bench, NOBODY, None)?;
+    }
+    bench.run(Hook::Port(PORT), &tagged)?;
+    expect(&bench, NOBODY, None)?;
+    for group in [Mac::BROADCAST, Mac([3, 0, 0, 0, 0, 1]), Mac([0; 6])] {
+        bench.run(UPLINK, &bench.packet(&udp_frame(group, STATION, 100), |_| {})?)?;
+        bench.run(Hook::Port(PORT), &udp_frame(group, SECOND_STATION, 100))?;
+        expect(&bench, group, None)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn inner_frames_are_counted_by_segment_and_vtep() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    let counts = || -> Result<Vec<Value>> {
+        let stats = bench.host().overlay_json(&["stats"])?;
+        stats["segments"].as_array().cloned().with_context(|| format!("{stats}"))
+    };
+    let nothing: Vec<_> =
+        counts()?.into_iter().filter(|row| row["rx_packets"] != 0 || row["tx_packets"] != 0).collect();
+    ensure!(nothing.is_empty(), "before the first frame: {nothing:?}");
+    let inner = udp_frame(REMOTE, STATION, 100);
+    for trailing in [0, 30] {
+        let packet = [bench.packet(&inner, |_| {})?, vec![0; trailing]].concat();
+        bench.check(UPLINK, &packet, &Fate::Redirected(inner.clone()))?;
+    }
+    bench.check(UPLINK, &bench.packet(&udp_frame(REMOTE, Mac::BROADCAST, 70), |_| {})?, &Fate::Copied)?;
+    bench.run(Hook::Port(PORT), &udp_frame(STATION, REMOTE, 200))?;
+    from_port(&bench, PORT, STATION, SECOND_STATION)?;
+    // What is dropped or not ours counts nowhere.
+    bench.run(UPLINK, &bench.packet(&inner, |outer| outer.vxlan.vni = OTHER_VNI)?)?;
+    bench.run(Hook::Port(PORT), &udp_frame(Mac::BROADCAST, REMOTE, 200))?;
+    let row = |vni: u32, remote: Option<&str>, tx: (u64, u64), rx: (u64, u64)| {
+        json!({
+            "vni": vni,
+            "remote": remote,
+            "tx_packets": tx.0,
+            "tx_bytes": tx.1,
+            "rx_packets": rx.0,
+            "rx_bytes": rx.1
+        })
+    };
+    let all = counts()?;
+    let expected = [
+        row(VNI, None, (1, 100), (0, 0)),
+        row(VNI, Some(VTEP), (1, 200), (3, 270)),
+        row(OTHER_VNI, None, (0, 0), (0, 0)),
+        row(OTHER_VNI, Some(OTHER_VTEP), (0, 0), (0, 0)),
+    ];
+    ensure!(
+        all.len() == expected.len() && expected.iter().all(|row| all.contains(row)),
+        "{all:?} instead of {expected:?}"
+    );
+    Ok(())
+}
