@@ -49,6 +49,9 @@ drop_reasons! {
     NextHopUnresolved = "next-hop-unresolved",
     /// The frame and its outer headers exceed the MTU of the path to the remote VTEP.
     TooBig = "too-big",
+    /// The kernel carries several packets as one in a way that cannot be taken apart again behind or before the tunnel:
+    /// UDP in one piece out of a tunnel, several tunnel packets as one, a workload's own tunnel.
+    Merged = "merged",
     /// The kernel would not make room for the outer headers.
     EncapFailed = "encap-failed",
     /// The kernel would not remove the outer headers.
@@ -59,6 +62,8 @@ drop_reasons! {
     OuterTruncated = "outer-truncated",
     /// A packet for our VTEP is a fragment; VTEPs must not fragment (RFC 7348, section 4.3).
     OuterFragment = "outer-fragment",
+    /// A packet of another VLAN of the underlay: the tag beside its bytes was seen only after XDP took its headers off.
+    OuterVlan = "outer-vlan",
     /// The outer IPv4 header checksum is wrong.
     OuterChecksum = "outer-checksum",
     /// The outer UDP length does not fit the IP length.

@@ -2,12 +2,16 @@
 
 use overlay_common::{
     DropReason, Vni, VtepId,
-    header::{eth, ipv4, outer, udp},
+    header::{
+        eth::{self, Payload},
+        outer, udp,
+    },
     maps::{next_hop::NextHop, vtep::Vtep},
 };
 
 use crate::{
     frame::Frame,
+    gso::Headers,
     maps::{
         counters::{self, Size},
         vteps,
@@ -27,23 +31,38 @@ pub(crate) struct Inner {
     pub(crate) vni: Vni,
     pub(crate) frame: Frame,
     len: u32,
-    gso_size: u32,
     packets: u32,
+    /// Bytes of the largest frame that it will be cut up into; its own where it stays as it is.
+    largest: u32,
+    gso: Gso,
     source_port: u16,
+}
+
+/// How the kernel carries a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gso {
+    /// As it is.
+    None,
+    /// TCP of several segments as one.
+    Tcp,
+    /// Something else as one.
+    Other,
 }
 
 impl Inner {
     /// Takes the measures of a frame of segment `vni`.
     #[inline(always)]
-    pub(crate) fn new(skb: &Skb, vni: Vni, frame: Frame) -> Self {
-        Self {
-            vni,
-            frame,
-            len: skb.len(),
-            gso_size: skb.gso_size(),
-            packets: skb.packets(),
-            source_port: udp::source_port(skb.flow_hash()),
-        }
+    pub(crate) fn new(skb: &Skb, vni: Vni, frame: Frame) -> Result<Self, DropReason> {
+        let len = skb.len();
+        let (largest, gso) = match skb.gso_size() {
+            0 => (len, Gso::None),
+            size => {
+                let headers = Headers::parse(skb, 0, frame.payload()).ok_or(DropReason::Merged)?;
+                (headers.len + size, if headers.is_tcp { Gso::Tcp } else { Gso::Other })
+            }
+        };
+        let source_port = udp::source_port(skb.flow_hash());
+        Ok(Self { vni, frame, len, packets: skb.packets(), largest, gso, source_port })
     }
 
     /// What the frame counts for.
@@ -52,13 +71,15 @@ impl Inner {
         Size { packets: self.packets, bytes: self.len }
     }
 
-    /// Whether the outer packet fits `mtu` bytes of outer IP packet; 0: not known. Of a frame that will be segmented
-    /// the smallest that its segments can be.
+    /// Makes room for the outer headers.
     #[inline(always)]
-    fn fits(&self, mtu: u16) -> bool {
-        const LEAST_HEADERS: u32 = (eth::LEN + ipv4::LEN + udp::LEN) as u32;
-        let frame = if self.gso_size == 0 { self.len } else { self.gso_size + LEAST_HEADERS };
-        mtu == 0 || frame + outer::IPV4_OVERHEAD as u32 <= u32::from(mtu)
+    pub(crate) fn make_room(&self, skb: &mut Skb) -> Result<Room, DropReason> {
+        let room = skb.make_room(self.frame.payload()).map_err(|_| DropReason::EncapFailed)?;
+        // An earlier tunnel's mark stands for its inner TCP. If that tunnel is still on, cutting up would miss its lengths.
+        if room == Room::Plain && self.gso == Gso::Other {
+            return Err(DropReason::Merged);
+        }
+        Ok(room)
     }
 }
 
@@ -70,48 +91,59 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Finds the way to the VTEP `id` for a frame, and whether the frame fits it.
+    /// Finds the way to the VTEP `id` for a frame, which has to fit it.
     #[inline(always)]
     pub(crate) fn find(skb: &Skb, id: VtepId, inner: &Inner) -> Result<Self, DropReason> {
         let vtep = vteps::get(id).ok_or(DropReason::UnknownVtep)?;
-        let way = next_hop::find(skb, id, vtep)?;
-        match way {
-            Way::Resolved(hop) if !inner.fits(hop.mtu()) => Err(DropReason::TooBig),
-            way => Ok(Self { id, vtep, way }),
-        }
+        let way = next_hop::find(skb, id, vtep, inner.largest + outer::IPV4_OVERHEAD as u32)?;
+        Ok(Self { id, vtep, way })
     }
 
     /// Encapsulates a frame and sends it.
     #[inline(always)]
     pub(crate) fn send(self, skb: &mut Skb, inner: &Inner) -> Outcome {
-        let room = skb.make_room(inner.frame.payload()).map_err(|_| DropReason::EncapFailed)?;
+        let room = inner.make_room(skb)?;
         self.send_with_room(skb, inner, room)
     }
 
     /// Sends a frame that has room for the outer headers.
     #[inline(always)]
     pub(crate) fn send_with_room(self, skb: &mut Skb, inner: &Inner, room: Room) -> Outcome {
-        if room == Room::Plain && matches!(self.way, Way::Unresolved { .. }) {
-            return Err(DropReason::NextHopUnresolved);
-        }
+        let hop = match self.way {
+            Way::Resolved(hop) => hop,
+            Way::Unresolved { .. } => &NextHop::NONE,
+        };
         let headers = skb.get_mut::<[u8; HEADERS_LEN]>(0).ok_or(DropReason::EncapFailed)?;
-        self.write(headers, inner);
+        self.write(headers, hop, inner);
+        let is_resolved = matches!(self.way, Way::Resolved(_));
+        if room == Room::Plain
+            && !(is_resolved && inner.gso == Gso::None)
+            && inner.frame.payload() != Payload::Ipv4
+        {
+            skb.announce_ipv4().map_err(|_| DropReason::EncapFailed)?;
+        }
         counters::sent(inner.vni, Some(self.id), inner.size());
         match self.way {
             Way::Resolved(hop) => redirect::to_device(hop.uplink().ok_or(DropReason::NoRoute)?),
-            Way::Unresolved { uplink, via } => redirect::to_neighbour(uplink, via),
+            Way::Unresolved { uplink, via, .. } => redirect::to_neighbour(uplink, via),
+        }
+    }
+
+    /// The next hop that a copy can be sent to: only the frame itself can have the kernel resolve one.
+    #[inline(always)]
+    pub(crate) fn copy_hop(&self) -> Option<&'static NextHop> {
+        match self.way {
+            Way::Resolved(hop) => Some(hop),
+            Way::Unresolved { last, .. } => last,
         }
     }
 
     /// Sends a copy of a frame that has room for the outer headers.
     #[inline(always)]
-    pub(crate) fn send_copy(self, skb: &mut Skb, inner: &Inner) -> Result<(), DropReason> {
-        let Way::Resolved(hop) = self.way else {
-            return Err(DropReason::NextHopUnresolved);
-        };
+    pub(crate) fn send_copy(self, skb: &mut Skb, hop: &NextHop, inner: &Inner) -> Result<(), DropReason> {
         let uplink = hop.uplink().ok_or(DropReason::NoRoute)?;
         let mut headers = [0; HEADERS_LEN];
-        self.write(&mut headers, inner);
+        self.write(&mut headers, hop, inner);
         skb.store(0, &headers).map_err(|_| DropReason::EncapFailed)?;
         skb.send_copy(uplink).map_err(|_| DropReason::RedirectFailed)?;
         counters::sent(inner.vni, Some(self.id), inner.size());
@@ -119,15 +151,11 @@ impl Target {
     }
 
     #[inline(always)]
-    fn write(&self, headers: &mut [u8; HEADERS_LEN], inner: &Inner) {
-        let ethernet = match self.way {
-            Way::Resolved(hop) => *hop.ethernet(),
-            Way::Unresolved { .. } => *NextHop::NONE.ethernet(),
-        };
-        let Some((outer, inner_ethernet)) = headers.split_first_chunk_mut::<{ outer::IPV4_LEN }>() else {
+    fn write(&self, headers: &mut [u8; HEADERS_LEN], hop: &NextHop, inner: &Inner) {
+        let Some((outer, ethernet)) = headers.split_first_chunk_mut::<{ outer::IPV4_LEN }>() else {
             return;
         };
-        self.vtep.outer().write(outer, &ethernet, inner.vni, inner.len, inner.source_port);
-        inner_ethernet.copy_from_slice(&inner.frame.bytes());
+        self.vtep.outer().write(outer, hop.ethernet(), inner.vni, inner.len, inner.source_port);
+        ethernet.copy_from_slice(&inner.frame.bytes());
     }
 }

@@ -3,8 +3,8 @@
 
 use core::{ffi::c_void, ptr};
 
-use aya_ebpf::helpers::bpf_loop;
-use overlay_common::{DropReason, IfIndex, Vni, maps::flood::FloodList};
+use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_loop};
+use overlay_common::{DropReason, IfIndex, Vni, VtepId, maps::flood::FloodList};
 
 use crate::{
     encap::{Inner, Target},
@@ -33,11 +33,14 @@ pub(crate) fn from_port(skb: &mut Skb, from: IfIndex, inner: &Inner) -> Outcome 
 #[inline(always)]
 pub(crate) fn from_tunnel(skb: &mut Skb, vni: Vni) -> Outcome {
     let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
-    if list.port_count() == 0 {
-        return Err(DropReason::NoReceivers);
-    }
     to_ports(skb, vni, list, None);
     Ok(Verdict::Copied)
+}
+
+/// Whether anybody gets what is flooded out of a tunnel.
+#[inline(always)]
+pub(crate) fn has_ports(vni: Vni) -> bool {
+    flood::get(vni).is_some_and(|list| list.port_count() > 0)
 }
 
 /// What a walk along a flood list needs.
@@ -47,25 +50,32 @@ struct Walk<'a> {
     vni: Vni,
     except: u32,
     inner: *const Inner,
+    /// The id of a remote VTEP whose next hop only the frame itself can have resolved; 0: none.
+    late: u32,
 }
 
 #[inline(always)]
 fn to_ports(skb: &mut Skb, vni: Vni, list: &'static FloodList, except: Option<IfIndex>) {
-    let mut walk = Walk { skb, list, vni, except: except.map_or(0, IfIndex::get), inner: ptr::null() };
+    let mut walk =
+        Walk { skb, list, vni, except: except.map_or(0, IfIndex::get), inner: ptr::null(), late: 0 };
     for_each(list.port_count(), copy_to_port, &mut walk);
 }
 
-/// One copy to each remote VTEP but the final one, which gets the frame itself.
+/// One copy to each remote VTEP; one of them gets the frame itself: the final one of the list, or one whose next hop has
+/// to be resolved.
 #[inline(always)]
 fn to_vteps(skb: &mut Skb, inner: &Inner, list: &'static FloodList, final_one: u32) -> Outcome {
-    let id = list.vtep(final_one).filter(|_| list.is_of(inner.vni)).ok_or(DropReason::UnknownVtep)?;
-    let room = skb.make_room(inner.frame.payload()).map_err(|_| DropReason::EncapFailed)?;
-    let mut walk = Walk { skb, list, vni: inner.vni, except: 0, inner };
-    for_each(final_one, copy_to_vtep, &mut walk);
-    Target::find(skb, id, inner)?.send_with_room(skb, inner, room)
+    let room = inner.make_room(skb)?;
+    let mut walk = Walk { skb, list, vni: inner.vni, except: final_one, inner, late: 0 };
+    for_each(list.vtep_count(), copy_to_vtep, &mut walk);
+    let id = match VtepId::new(walk.late as u16) {
+        Some(late) => Some(late),
+        None => list.vtep(final_one as usize).filter(|_| list.is_of(inner.vni)),
+    };
+    Target::find(skb, id.ok_or(DropReason::UnknownVtep)?, inner)?.send_with_room(skb, inner, room)
 }
 
-type Step = unsafe extern "C" fn(u32, *mut c_void) -> i64;
+type Step = unsafe extern "C" fn(u64, *mut c_void) -> i64;
 
 #[inline(always)]
 fn for_each(count: u32, step: Step, walk: &mut Walk<'_>) {
@@ -76,10 +86,10 @@ fn for_each(count: u32, step: Step, walk: &mut Walk<'_>) {
 /// Goes on with the loop.
 const CONTINUE: i64 = 0;
 
-unsafe extern "C" fn copy_to_port(at: u32, walk: *mut c_void) -> i64 {
+unsafe extern "C" fn copy_to_port(at: u64, walk: *mut c_void) -> i64 {
     // SAFETY: `for_each` passes a `Walk`.
     let walk = unsafe { &mut *walk.cast::<Walk<'_>>() };
-    let Some(port) = walk.list.port(at).filter(|_| walk.list.is_of(walk.vni)) else {
+    let Some(port) = walk.list.port(at as usize).filter(|_| walk.list.is_of(walk.vni)) else {
         return CONTINUE;
     };
     if port.get() != walk.except && walk.skb.send_copy(port).is_err() {
@@ -88,17 +98,36 @@ unsafe extern "C" fn copy_to_port(at: u32, walk: *mut c_void) -> i64 {
     CONTINUE
 }
 
-unsafe extern "C" fn copy_to_vtep(at: u32, walk: *mut c_void) -> i64 {
+unsafe extern "C" fn copy_to_vtep(at: u64, walk: *mut c_void) -> i64 {
     // SAFETY: `for_each` passes a `Walk`.
     let walk = unsafe { &mut *walk.cast::<Walk<'_>>() };
-    let Some(id) = walk.list.vtep(at).filter(|_| walk.list.is_of(walk.vni)) else {
+    // The final one gets the frame itself, unless another needs it more.
+    if at == u64::from(walk.except) && walk.late == 0 {
+        return CONTINUE;
+    }
+    let Some(id) = walk.list.vtep(at as usize).filter(|_| walk.list.is_of(walk.vni)) else {
         return CONTINUE;
     };
     // SAFETY: `to_vteps` sets it, and outlives the loop.
     let inner = unsafe { &*walk.inner };
-    let sent = Target::find(walk.skb, id, inner).and_then(|target| target.send_copy(walk.skb, inner));
+    let sent = Target::find(walk.skb, id, inner).and_then(|target| match target.copy_hop() {
+        Some(hop) => target.send_copy(walk.skb, hop, inner),
+        None => wait(&mut walk.late, id),
+    });
     if let Err(reason) = sent {
         drops::count(reason);
     }
     CONTINUE
+}
+
+/// Lets a remote VTEP have the frame itself. Of several in need one is picked by chance, so that each has its turn.
+#[inline(always)]
+fn wait(late: &mut u32, id: VtepId) -> Result<(), DropReason> {
+    // SAFETY: the helper takes nothing.
+    let turn = unsafe { bpf_get_prandom_u32() } & 1 == 0;
+    let is_first = *late == 0;
+    if is_first || turn {
+        *late = id.index();
+    }
+    if is_first { Ok(()) } else { Err(DropReason::NextHopUnresolved) }
 }

@@ -1,8 +1,12 @@
 //! The way of a packet from the underlay: TC ingress of an uplink.
 
+use network_types::ip::Ipv6Hdr;
 use overlay_common::{
-    DropReason,
-    header::{eth, ipv4},
+    DropReason, Vni, VtepId,
+    header::{
+        eth::{self, Payload},
+        ipv4,
+    },
     maps::fdb::Place,
 };
 
@@ -10,8 +14,10 @@ use crate::{
     decap::{self, Span, Tunnel},
     flood, foreign,
     frame::Frame,
+    gso::Headers,
     learn::learn,
     maps::{
+        config,
         counters::{self, Size},
         fdb, segments, uplinks,
     },
@@ -29,9 +35,14 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
         return Ok(Verdict::NotOurs);
     };
     if uplink.has_xdp()
-        && let Some(tunnel) = marked(skb)
+        && let Some((vni, vtep)) = unmark(skb)
     {
-        return deliver(skb, tunnel, Span { start: 0, end: None });
+        // Without its outer headers the frame must not pass any more.
+        if skb.has_vlan_tag() {
+            return Err(DropReason::OuterVlan);
+        }
+        let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
+        return deliver(skb, Tunnel { vni, segment, vtep }, Span { start: 0, end: None });
     }
     if skb.has_vlan_tag() || !skb.is_to_host() {
         return Ok(Verdict::NotOurs);
@@ -46,11 +57,14 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     }
 }
 
-/// The tunnel of a frame whose outer headers XDP took off.
+/// Segment and sender of a frame whose outer headers XDP took off.
 #[inline(always)]
-fn marked(skb: &Skb) -> Option<Tunnel> {
-    let (vni, vtep) = packet::metadata::<Mark>(skb.metadata_bounds())?.read()?;
-    Some(Tunnel { vni, segment: segments::get(vni)?, vtep })
+fn unmark(skb: &mut Skb) -> Option<(Vni, VtepId)> {
+    let signature = config::get()?.mark();
+    let mark = packet::metadata_mut::<Mark>(skb.metadata_bounds())?;
+    let found = mark.read(signature)?;
+    mark.erase();
+    Some(found)
 }
 
 /// Switches the inner frame at `span` to the ports of its segment, and to nothing else.
@@ -65,7 +79,11 @@ fn deliver(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
     match place {
         Some(Place::Vtep(_)) => return Err(DropReason::TunnelToTunnel),
         None if !destination.is_group() && !segment.flood() => return Err(DropReason::UnknownUnicast),
+        None if !flood::has_ports(vni) => return Err(DropReason::NoReceivers),
         Some(Place::Port { .. }) | None => {}
+    }
+    if skb.gso_size() != 0 && !is_whole(skb, span, &frame) {
+        return Err(DropReason::Merged);
     }
     let packets = skb.packets();
     strip(skb, span, &frame)?;
@@ -76,19 +94,32 @@ fn deliver(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
     }
 }
 
+/// Whether a packet of several segments is one TCP flow in one tunnel packet.
+///
+/// Of UDP the kernel would not find the segments again behind a tunnel, whose mark stays on the skb; and several tunnel
+/// packets can be one GSO packet too, the first inner frame followed by the other packets' headers.
+#[inline(always)]
+fn is_whole(skb: &Skb, span: Span, frame: &Frame) -> bool {
+    let Some(headers) = Headers::parse(skb, span.start, frame.payload()) else {
+        return false;
+    };
+    headers.is_tcp && headers.end.is_none_or(|end| span.start as u32 + end == skb.len())
+}
+
 /// Takes the outer headers off, and what trails the inner frame.
 #[inline(always)]
 fn strip(skb: &mut Skb, span: Span, frame: &Frame) -> Result<(), DropReason> {
-    /// Shortest inner frame that the kernel leaves when it shrinks an IPv4 packet.
-    const SHORTEST: usize = eth::LEN + ipv4::LEN;
     let Span { start, end } = span;
     if start == 0 {
         return Ok(());
     }
-    let end = end.unwrap_or(skb.len() as usize);
-    let padded = end.max(start + SHORTEST);
-    if padded != skb.len() as usize {
-        skb.resize(padded as u32).map_err(|_| DropReason::DecapFailed)?;
+    if let Some(end) = end {
+        skb.resize(end as u32).map_err(|_| DropReason::DecapFailed)?;
+    }
+    // The kernel leaves no less than an IP header behind the Ethernet header.
+    let shortest = start + eth::LEN + if frame.payload() == Payload::Ipv6 { Ipv6Hdr::LEN } else { ipv4::LEN };
+    if (skb.len() as usize) < shortest {
+        skb.resize(shortest as u32).map_err(|_| DropReason::DecapFailed)?;
     }
     skb.remove_room(start as u32, frame.payload()).map_err(|_| DropReason::DecapFailed)?;
     *skb.get_mut::<[u8; eth::LEN]>(0).ok_or(DropReason::DecapFailed)? = frame.bytes();

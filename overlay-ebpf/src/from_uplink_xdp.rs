@@ -9,14 +9,15 @@ use aya_ebpf::{
     helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_meta},
     programs::XdpContext,
 };
-use overlay_common::{IfIndex, maps::fdb::Place};
+use network_types::eth::EthHdr;
+use overlay_common::{IfIndex, header::eth, maps::fdb::Place};
 
 use crate::{
     decap::{self, Span},
     frame::Frame,
-    maps::{fdb, uplinks},
+    maps::{config, fdb, uplinks},
     mark::Mark,
-    packet,
+    packet::{self, Packet as _},
 };
 
 /// What becomes of the packet.
@@ -54,6 +55,9 @@ pub(crate) fn handle(context: &XdpContext) -> Early {
 #[inline(always)]
 fn strippable(context: &XdpContext) -> Option<(Mark, usize)> {
     let uplink = uplinks::get(IfIndex::new(context.ingress_ifindex() as u32)?)?;
+    if eth::destination(context.get::<EthHdr>(0)?) != uplink.mac() {
+        return None;
+    }
     let (tunnel, Span { start, end: None }) = decap::recognise(context, |_| true).ok()?? else {
         return None;
     };
@@ -63,7 +67,7 @@ fn strippable(context: &XdpContext) -> Option<(Mark, usize)> {
         return None;
     }
     match fdb::place(tunnel.vni, frame.destination())? {
-        Place::Port { .. } => Some((Mark::new(tunnel.vni, tunnel.vtep), start)),
+        Place::Port { .. } => Some((Mark::new(config::get()?.mark(), tunnel.vni, tunnel.vtep), start)),
         Place::Vtep(_) => None,
     }
 }

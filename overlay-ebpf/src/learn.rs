@@ -9,7 +9,11 @@ use overlay_common::{
     },
 };
 
-use crate::{clock, maps::fdb, skb::Skb};
+use crate::{
+    clock,
+    maps::{counters, fdb},
+    skb::Skb,
+};
 
 /// How old the time of an entry may grow before a frame renews it, in nanoseconds: so that busy stations do not make
 /// every packet write to shared memory.
@@ -23,16 +27,19 @@ pub(crate) fn learn(skb: &Skb, vni: Vni, segment: Segment, source: MacAddr, plac
     }
     let now = clock::now();
     let Some(entry) = fdb::entry_mut(vni, source) else {
-        fdb::add_learned(vni, source, place, now);
-        debug!(skb, "VNI {}: learned {:mac}", vni.get(), source.bytes());
+        if fdb::add_learned(vni, source, place, now) {
+            debug!(skb, "VNI {}: learned {:mac}", vni.get(), source.bytes());
+        } else {
+            counters::not_learned(vni);
+        }
         return;
     };
-    if entry.is_learned_at(place) {
+    if entry.is_learned_at(vni, place) {
         if now.wrapping_sub(entry.last_seen()) > RENEW_NS {
             entry.touch(now);
         }
     } else if entry.origin() == Origin::Learned {
-        entry.move_to(place, now);
+        entry.move_to(vni, place, now);
         info!(skb, "VNI {}: {:mac} moved", vni.get(), source.bytes());
     }
 }

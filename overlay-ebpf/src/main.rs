@@ -22,6 +22,7 @@ mod frame;
 mod from_port;
 mod from_uplink;
 mod from_uplink_xdp;
+mod gso;
 mod helper;
 mod learn;
 mod maps;

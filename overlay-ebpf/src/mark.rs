@@ -3,14 +3,13 @@
 
 use overlay_common::{Vni, VtepId};
 
-/// Says that the metadata is ours.
-const MAGIC: u32 = u32::from_be_bytes(*b"ovly");
-
 /// Segment and sender of a frame without outer headers.
-#[repr(C)]
+///
+/// It is signed with the instance's secret: others can write metadata too.
+#[repr(C, packed(4))]
 #[derive(Clone, Copy)]
 pub(crate) struct Mark {
-    magic: u32,
+    signature: u64,
     vni: u32,
     vtep: u32,
 }
@@ -18,16 +17,22 @@ pub(crate) struct Mark {
 impl Mark {
     /// Marks a frame of segment `vni` from `vtep`.
     #[inline(always)]
-    pub(crate) fn new(vni: Vni, vtep: VtepId) -> Self {
-        Self { magic: MAGIC, vni: vni.get(), vtep: vtep.index() }
+    pub(crate) fn new(signature: u64, vni: Vni, vtep: VtepId) -> Self {
+        Self { signature, vni: vni.get(), vtep: vtep.index() }
     }
 
-    /// Segment and sender, if the mark is ours.
+    /// Segment and sender, if the mark is signed so.
     #[inline(always)]
-    pub(crate) fn read(self) -> Option<(Vni, VtepId)> {
-        if self.magic != MAGIC {
+    pub(crate) fn read(self, signature: u64) -> Option<(Vni, VtepId)> {
+        if self.signature != signature {
             return None;
         }
         Some((Vni::new(self.vni)?, VtepId::new(self.vtep as u16)?))
+    }
+
+    /// Leaves no secret behind.
+    #[inline(always)]
+    pub(crate) fn erase(&mut self) {
+        self.signature = 0;
     }
 }

@@ -5,8 +5,8 @@ use core::mem::{self, MaybeUninit};
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{
-        BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
-        bpf_fib_lookup as FibParams,
+        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NO_NEIGH,
+        BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibParams,
     },
     helpers::bpf_fib_lookup,
 };
@@ -18,6 +18,7 @@ use overlay_common::{
 use crate::{
     clock,
     maps::{next_hops, uplinks},
+    redirect::Neighbour,
     skb::Skb,
 };
 
@@ -31,29 +32,42 @@ const LOOPBACK: u32 = 1;
 pub(crate) enum Way {
     /// All is known.
     Resolved(&'static NextHop),
-    /// The neighbour's MAC is not known: the kernel has to resolve it.
+    /// The neighbour's MAC is not known, or no longer: the kernel has to resolve it.
     Unresolved {
         /// The uplink that the route leaves by.
         uplink: IfIndex,
-        /// The neighbour, IPv4 in network byte order; `None`: whoever the route names.
-        via: Option<u32>,
+        /// The neighbour; `None`: whoever the route names.
+        via: Option<Neighbour>,
+        /// What was known last, by the same uplink.
+        last: Option<&'static NextHop>,
     },
 }
 
 /// Finds the way to `vtep`: this CPU's last answer from the kernel's FIB while that is fresh, else a new one.
+///
+/// `ip_len` is the length of the largest outer IP packet that will be sent, in bytes.
 #[inline(always)]
-pub(crate) fn find(skb: &Skb, id: VtepId, vtep: &Vtep) -> Result<Way, DropReason> {
+pub(crate) fn find(skb: &Skb, id: VtepId, vtep: &Vtep, ip_len: u32) -> Result<Way, DropReason> {
     let slot = next_hops::slot(id).ok_or(DropReason::UnknownVtep)?;
     let now = clock::now();
-    if slot.is_fresh(now) {
-        return Ok(Way::Resolved(slot));
+    if !slot.is_fresh(now) {
+        return look_up(skb, vtep, slot, now, ip_len);
     }
-    look_up(skb, vtep, slot, now)
+    if slot.mtu() != 0 && ip_len > u32::from(slot.mtu()) {
+        return Err(DropReason::TooBig);
+    }
+    Ok(Way::Resolved(slot))
 }
 
 /// Asks the FIB, and keeps a complete answer in `slot`.
 #[inline(always)]
-fn look_up(skb: &Skb, vtep: &Vtep, slot: &'static mut NextHop, now: u64) -> Result<Way, DropReason> {
+fn look_up(
+    skb: &Skb,
+    vtep: &Vtep,
+    slot: &'static mut NextHop,
+    now: u64,
+    ip_len: u32,
+) -> Result<Way, DropReason> {
     let (Some(local), Some(remote)) = (vtep.local().to_ipv4(), vtep.remote().to_ipv4()) else {
         return Err(DropReason::UnknownVtep);
     };
@@ -61,7 +75,7 @@ fn look_up(skb: &Skb, vtep: &Vtep, slot: &'static mut NextHop, now: u64) -> Resu
     let mut params: FibParams = unsafe { MaybeUninit::zeroed().assume_init() };
     params.family = AF_INET;
     params.ifindex = LOOPBACK;
-    params.__bindgen_anon_1.tot_len = 1;
+    params.__bindgen_anon_1.tot_len = ip_len.min(u32::from(u16::MAX)) as u16;
     params.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(local);
     params.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(remote);
     // SAFETY: the context is valid and `params` as long as said.
@@ -77,18 +91,26 @@ fn look_up(skb: &Skb, vtep: &Vtep, slot: &'static mut NextHop, now: u64) -> Resu
         }
         BPF_FIB_LKUP_RET_NO_NEIGH => {
             let uplink = checked(params.ifindex)?;
-            // SAFETY: the kernel has replaced the destination by the gateway, if there is one.
-            let via = unsafe { params.__bindgen_anon_4.ipv4_dst };
-            Ok(Way::Unresolved { uplink, via: Some(via) })
+            // SAFETY: the kernel has replaced the destination by the gateway, if there is one, of either family.
+            let address = unsafe { params.__bindgen_anon_4.ipv6_dst };
+            let via = Some(Neighbour { family: params.family, address });
+            Ok(unresolved(uplink, via, slot))
         }
-        // Somebody turned the loopback device's forwarding off: the last answer is better than none.
-        BPF_FIB_LKUP_RET_FWD_DISABLED if slot.uplink().is_some() => Ok(Way::Resolved(slot)),
+        // Somebody turned the loopback device's forwarding off.
         BPF_FIB_LKUP_RET_FWD_DISABLED => {
             let uplink = vtep.uplink().ok_or(DropReason::NoRoute)?;
-            Ok(Way::Unresolved { uplink, via: None })
+            Ok(unresolved(uplink, None, slot))
         }
+        BPF_FIB_LKUP_RET_FRAG_NEEDED => Err(DropReason::TooBig),
         _ => Err(DropReason::NoRoute),
     }
+}
+
+/// A way that the kernel has to find.
+#[inline(always)]
+fn unresolved(uplink: IfIndex, via: Option<Neighbour>, slot: &'static NextHop) -> Way {
+    let last = if slot.uplink() == Some(uplink) { Some(slot) } else { None };
+    Way::Unresolved { uplink, via, last }
 }
 
 /// The uplink with that index.

@@ -7,7 +7,12 @@ use aya_ebpf::{
     helpers::{bpf_skb_load_bytes, bpf_xdp_load_bytes},
     programs::XdpContext,
 };
-use network_types::{eth::EthHdr, ip::Ipv4Hdr, udp::UdpHdr, vxlan::VxlanHdr};
+use network_types::{
+    eth::EthHdr,
+    ip::{Ipv4Hdr, Ipv6Hdr},
+    udp::UdpHdr,
+    vxlan::VxlanHdr,
+};
 
 use crate::helper::{Refused, done};
 use crate::skb::Skb;
@@ -25,6 +30,8 @@ unsafe impl<const N: usize> Bytes for [u8; N] {}
 unsafe impl Bytes for EthHdr {}
 // SAFETY: byte arrays, `repr(C)`.
 unsafe impl Bytes for Ipv4Hdr {}
+// SAFETY: bytes and byte arrays, `repr(C)`.
+unsafe impl Bytes for Ipv6Hdr {}
 // SAFETY: byte arrays, `repr(C)`.
 unsafe impl Bytes for UdpHdr {}
 // SAFETY: byte arrays, `repr(C)`.
@@ -118,14 +125,6 @@ impl Packet for XdpContext {
         // SAFETY: the context is valid, and `buffer` holds `len` bytes.
         done(unsafe { bpf_xdp_load_bytes(self.ctx, offset as u32, buffer.as_mut_ptr().cast(), len) })
     }
-}
-
-/// The `T` in a metadata area, if the area holds one.
-#[inline(always)]
-pub(crate) fn metadata<T: Copy>(bounds: (usize, usize)) -> Option<T> {
-    let pointer = checked::<T>(bounds, 0)?;
-    // SAFETY: in bounds; the kernel aligns the area to 4 bytes.
-    Some(unsafe { *pointer })
 }
 
 /// The `T` in a metadata area, to be written, if the area holds one.

@@ -11,9 +11,6 @@ use crate::{
     verdict::{Outcome, Verdict},
 };
 
-/// `AF_INET` of `include/linux/socket.h`.
-const AF_INET: u32 = 2;
-
 /// Hands a frame to the workload behind the port `device`; with `peer`, straight to the device's peer in the workload's
 /// namespace.
 #[inline(always)]
@@ -35,13 +32,22 @@ pub(crate) fn to_device(device: IfIndex) -> Outcome {
     redirected(unsafe { bpf_redirect(device.get(), 0) })
 }
 
-/// Sends a packet out of the uplink `device` to the neighbour `via` (IPv4, network byte order), whose MAC the kernel
-/// resolves and fills in; without `via`, to the one that the kernel's route by that device names.
+/// A neighbour's address, in network byte order.
+#[derive(Clone, Copy)]
+pub(crate) struct Neighbour {
+    /// `AF_INET`, then the first word is the address, or `AF_INET6`.
+    pub(crate) family: u8,
+    pub(crate) address: [u32; 4],
+}
+
+/// Sends a packet out of the uplink `device` to the neighbour `via`, whose MAC the kernel resolves and fills in; without
+/// `via`, to the one that the kernel's route by that device names.
 #[inline(always)]
-pub(crate) fn to_neighbour(device: IfIndex, via: Option<u32>) -> Outcome {
+pub(crate) fn to_neighbour(device: IfIndex, via: Option<Neighbour>) -> Outcome {
+    let Neighbour { family, address } = via.unwrap_or(Neighbour { family: 0, address: [0; 4] });
     let mut params = bpf_redir_neigh {
-        nh_family: AF_INET,
-        __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: [via.unwrap_or(0), 0, 0, 0] },
+        nh_family: u32::from(family),
+        __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: address },
     };
     let (pointer, len) = match via {
         Some(_) => (&raw mut params, size_of::<bpf_redir_neigh>() as i32),

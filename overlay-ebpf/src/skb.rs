@@ -12,7 +12,7 @@ use aya_ebpf::{
     bpf_f_adj_room_encap_l2,
     helpers::{
         bpf_clone_redirect, bpf_get_hash_recalc, bpf_skb_change_head, bpf_skb_change_tail,
-        bpf_skb_change_type, bpf_skb_pull_data, bpf_skb_store_bytes,
+        bpf_skb_change_type, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop, bpf_skb_vlan_push,
     },
     programs::TcContext,
 };
@@ -37,7 +37,7 @@ const EALREADY: i64 = -114;
 pub(crate) enum Room {
     /// The kernel knows what the headers will be.
     Announced,
-    /// The kernel takes the packet for what the frame was, and so cannot resolve its next hop.
+    /// The kernel takes the packet for what the frame was, until [`Skb::announce_ipv4`].
     Plain,
 }
 
@@ -129,27 +129,50 @@ impl Skb {
     /// Ethernet header, which the caller writes again.
     ///
     /// `bpf_skb_adjust_room` tells the kernel what the headers will be, which keeps a packet of several segments whole.
-    /// It takes only IP, and only what is not marked encapsulated by an earlier tunnel; the rest gets plain room.
+    /// Where an earlier tunnel has told it so, the places that it noted then are still right for the inner frame, and
+    /// only the outer ones have to move. What is not IP gets plain room.
     #[inline(always)]
     pub(crate) fn make_room(&mut self, payload: Payload) -> Result<Room, Refused> {
-        const FLAGS: u64 = BPF_F_ADJ_ROOM_FIXED_GSO as u64
+        const FIXED_GSO: u64 = BPF_F_ADJ_ROOM_FIXED_GSO as u64;
+        const ANNOUNCED: u64 = FIXED_GSO
             | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 as u64
             | BPF_F_ADJ_ROOM_ENCAP_L4_UDP as u64
             | BPF_F_ADJ_ROOM_ENCAP_L2_ETH as u64
             | bpf_f_adj_room_encap_l2(eth::LEN as u64);
+        const LEN: i32 = outer::IPV4_LEN as i32;
         match payload {
-            Payload::Ipv4 | Payload::Ipv6 => {
-                match self.ctx.adjust_room(outer::IPV4_LEN as i32, BPF_ADJ_ROOM_MAC, FLAGS) {
-                    Ok(()) => return Ok(Room::Announced),
-                    Err(EALREADY) => {}
-                    Err(_) => return Err(Refused),
+            Payload::Ipv4 | Payload::Ipv6 => match self.ctx.adjust_room(LEN, BPF_ADJ_ROOM_MAC, ANNOUNCED) {
+                Ok(()) => Ok(Room::Announced),
+                Err(EALREADY) => {
+                    self.ctx.adjust_room(LEN, BPF_ADJ_ROOM_MAC, FIXED_GSO).map_err(|_| Refused)?;
+                    Ok(Room::Plain)
                 }
+                Err(_) => Err(Refused),
+            },
+            Payload::Vlan | Payload::Other => {
+                // SAFETY: the context is valid.
+                done(unsafe { bpf_skb_change_head(self.raw(), outer::IPV4_LEN as u32, 0) })?;
+                Ok(Room::Plain)
             }
-            Payload::Vlan | Payload::Other => {}
         }
-        // SAFETY: the context is valid.
-        done(unsafe { bpf_skb_change_head(self.raw(), outer::IPV4_LEN as u32, 0) })?;
-        Ok(Room::Plain)
+    }
+
+    /// Has the kernel look at the outer headers, which are there by now, and take the packet for the IPv4 that it is.
+    ///
+    /// No helper does just that. But taking a VLAN tag off does it by the way (`skb_vlan_pop` in `net/core/skbuff.c`), so
+    /// two tags are put on, of which the kernel keeps one beside the bytes, and taken off again.
+    #[inline(always)]
+    pub(crate) fn announce_ipv4(&mut self) -> Result<(), Refused> {
+        const DOT1Q: u16 = 0x8100_u16.to_be();
+        for _ in 0..2 {
+            // SAFETY: the context is valid.
+            done(unsafe { bpf_skb_vlan_push(self.raw(), DOT1Q, 1) })?;
+        }
+        for _ in 0..2 {
+            // SAFETY: the context is valid.
+            done(unsafe { bpf_skb_vlan_pop(self.raw()) })?;
+        }
+        Ok(())
     }
 
     /// Removes `len` bytes behind the first Ethernet header, and tells the kernel that `payload` follows.

@@ -46,16 +46,23 @@ async fn detach(instance: &Instance, config: &Config, failures: &mut Vec<Error>)
     let uplinks = maps::uplinks(instance)?.entries()?.into_keys().map(|index| (index, FROM_UPLINK));
     for (index, program) in ports.chain(uplinks) {
         let Some(device) = IfIndex::new(index) else { continue };
-        let name = links.iter().find(|link| link.index == device).map(|link| link.name.as_str());
         attempt(hook::detach_xdp(instance, device));
-        attempt(hook::detach_tc(instance, config.tc(), device, name, program));
-        if name.is_some() {
+        attempt(hook::detach_tc(instance, config.tc(), device, program));
+        if links.iter().any(|link| link.index == device) {
             attempt(hook::tidy(instance, &netlink, device).await);
         }
     }
     attempt(tunnel::release_neighbours(instance, &netlink).await);
     if config.forwarding_to_restore() {
-        attempt(forwarding::turn_off());
+        attempt(hand_forwarding_on(instance));
     }
     Ok(())
+}
+
+/// Turns the loopback device's forwarding off, or leaves that to another instance that needs it.
+fn hand_forwarding_on(instance: &Instance) -> Result<()> {
+    match instance.others()?.first() {
+        None => forwarding::turn_off(),
+        Some(heir) => maps::config::write(heir, &heir.config()?.with_forwarding_to_restore(true)),
+    }
 }

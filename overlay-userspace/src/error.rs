@@ -8,9 +8,12 @@ pub enum Error {
     /// The command makes no sense as it was given.
     #[error("{0}")]
     Usage(String),
-    /// It was to add what is there already.
+    /// It was to add what is there already, just as it was to be added.
     #[error("{0}")]
     Exists(String),
+    /// It was to add what is there already, but not as it was to be added.
+    #[error("{0}")]
+    Conflict(String),
     /// It was to change or remove what is not there.
     #[error("{0}")]
     Missing(String),
@@ -29,13 +32,22 @@ impl Error {
         Self::Failed(format!("{what}: {}", cause.lines().next().unwrap_or("unknown cause")))
     }
 
+    /// The same error, of a part of what was to be added: that this part is there does not make the whole there.
+    #[must_use]
+    pub fn as_conflict(self) -> Self {
+        match self {
+            Self::Exists(message) => Self::Conflict(message),
+            other => other,
+        }
+    }
+
     /// The exit code of the process: 1 failed, 2 bad usage, 3 exists already, 4 does not exist.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
-            Self::Exists(_) => 3,
+            Self::Exists(_) | Self::Conflict(_) => 3,
             Self::Missing(_) => 4,
         }
     }

@@ -36,7 +36,7 @@ pub enum At {
 ///
 /// # Errors
 ///
-/// [`Error::Exists`] if a command or a control plane put it somewhere already; [`Error::Missing`] if the segment, or the
+/// [`Error::Exists`] or [`Error::Conflict`] if a command or a control plane put it somewhere already; [`Error::Missing`] if the segment, or the
 /// place in it, is not there.
 pub async fn add(instance: &Instance, netlink: &Netlink, vni: Vni, mac: MacAddr, at: &At) -> Result<()> {
     if maps::segments(instance)?.get(vni.get())?.is_none() {
@@ -77,12 +77,14 @@ pub(crate) fn add_static(instance: &Instance, vni: Vni, mac: MacAddr, place: Pla
     }
     let key = FdbKey::new(vni, mac);
     let mut fdb = maps::fdb::open(instance)?;
-    if fdb.get(key)?.is_some_and(|entry| entry.origin() != Origin::Learned) {
-        return Err(Error::Exists(format!(
-            "{mac} of VNI {vni} has its place already; `overlay fdb del` first"
-        )));
+    if let Some(known) = fdb.get(key)?.filter(|entry| entry.origin() != Origin::Learned) {
+        return Err(if known.place(vni) == Some(place) {
+            Error::Exists(format!("{mac} of VNI {vni} is there already"))
+        } else {
+            Error::Conflict(format!("{mac} of VNI {vni} is elsewhere already; `overlay fdb del` first"))
+        });
     }
-    let entry = FdbEntry::new(place, Origin::Static, now()?);
+    let entry = FdbEntry::new(vni, place, Origin::Static, now()?);
     if fdb.try_put(key, &entry)? {
         return Ok(());
     }

@@ -5,8 +5,9 @@ use std::{fs, io, path::PathBuf};
 use aya::programs::{
     LinkOrder, ProgramError, SchedClassifier, TcAttachType, XdpMode,
     links::{FdLink, PinnedLink},
-    tc::{self, NlOptions, TcAttachOptions, TcError},
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
 };
+use nix::net::if_::if_indextoname;
 use overlay_common::{IfIndex, maps::config::TcHook};
 
 use crate::{
@@ -22,6 +23,16 @@ const XDP: &str = "xdp";
 /// The file name of a pinned link.
 fn pin_of(instance: &Instance, device: IfIndex, program: &str) -> PathBuf {
     instance.links().join(format!("{device}-{program}"))
+}
+
+/// A directory that says which clsact filter of a device is ours: there is no link to pin.
+fn filter_of(instance: &Instance, device: IfIndex, priority: u16, handle: u32) -> PathBuf {
+    filters_of(instance, device).join(format!("{priority}-{handle}"))
+}
+
+/// The directory of all those.
+fn filters_of(instance: &Instance, device: IfIndex) -> PathBuf {
+    instance.links().join(format!("{device}-filters"))
 }
 
 /// A directory that says that the clsact qdisc of a device was made by this instance.
@@ -84,11 +95,14 @@ fn attach_clsact(
     match tc::qdisc_add_clsact(&device.name) {
         Ok(()) => fs::create_dir(our_qdisc(instance, device.index))?,
         Err(TcError::AlreadyAttached) => {}
+        Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
         Err(error) => return Err(error.into()),
     }
     let options = TcAttachOptions::Netlink(NlOptions::default());
     let id = classifier.attach_with_options(&device.name, TcAttachType::Ingress, options)?;
-    std::mem::forget(classifier.take_link(id)?);
+    let link = classifier.take_link(id)?;
+    fs::create_dir_all(filter_of(instance, device.index, link.priority()?, link.handle()?.into()))?;
+    std::mem::forget(link);
     Ok(())
 }
 
@@ -97,25 +111,29 @@ fn attach_clsact(
 /// # Errors
 ///
 /// Fails if the kernel refuses.
-pub fn detach_tc(
-    instance: &Instance,
-    hook: TcHook,
-    device: IfIndex,
-    name: Option<&str>,
-    program: &str,
-) -> Result<()> {
-    match (hook, name) {
-        (TcHook::Tcx, _) => unpin(instance, device, program),
-        (TcHook::Clsact, Some(name)) => {
-            match tc::qdisc_detach_program(name, TcAttachType::Ingress, program) {
-                Err(TcError::IoError(error)) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(Error::failed(format!("cannot detach {program} from {name}"), error))
-                }
-                _ => Ok(()),
+pub fn detach_tc(instance: &Instance, hook: TcHook, device: IfIndex, program: &str) -> Result<()> {
+    match hook {
+        TcHook::Tcx => unpin(instance, device, program),
+        TcHook::Clsact => {
+            let directory = filters_of(instance, device);
+            let Ok(filters) = fs::read_dir(&directory) else { return Ok(()) };
+            for filter in filters.flatten() {
+                detach_filter(device, &filter.file_name().to_string_lossy())
+                    .context(|| format!("cannot detach {program} from device {device}"))?;
             }
+            fs::remove_dir_all(&directory).context(|| format!("cannot remove {}", directory.display()))
         }
-        (TcHook::Clsact, None) => Ok(()),
     }
+}
+
+/// Removes the clsact filter that [`filter_of`] has noted, if its device is still there.
+fn detach_filter(device: IfIndex, noted: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let (priority, handle) = noted.split_once('-').ok_or("not a note of ours")?;
+    let (priority, handle) = (priority.parse()?, TcHandle::from(handle.parse::<u32>()?));
+    let Ok(name) = if_indextoname(device.get()) else { return Ok(()) };
+    // The link removes its filter when it goes.
+    drop(SchedClassifierLink::attached(name.to_str()?, TcAttachType::Ingress, priority, handle, None)?);
+    Ok(())
 }
 
 /// How attaching an XDP program went wrong.

@@ -12,16 +12,17 @@ use overlay_common::maps::config::{Config, SCHEMA};
 use crate::{
     bpffs,
     error::{Context as _, Error, Result},
-    maps::config,
+    maps::{self, config},
+    netlink::Link,
     netns,
 };
 
-/// An instance that is up, locked against other commands until dropped.
+/// An instance that is up, locked against other commands until dropped, unless it is only looked at.
 #[derive(Debug)]
 pub struct Instance {
     name: String,
     path: PathBuf,
-    _lock: Flock<File>,
+    _lock: Option<Flock<File>>,
 }
 
 /// The name of the instance that a command means: the given one, else the one of this network namespace.
@@ -60,7 +61,7 @@ impl Instance {
         }
         let lock =
             lock(&path)?.ok_or_else(|| Error::Failed(format!("instance {name} went away meanwhile")))?;
-        let instance = Self { name: name.to_owned(), path, _lock: lock };
+        let instance = Self { name: name.to_owned(), path, _lock: Some(lock) };
         for directory in [instance.maps(), instance.programs(), instance.links()] {
             fs::create_dir(&directory).context(|| format!("cannot make {}", directory.display()))?;
         }
@@ -87,7 +88,29 @@ impl Instance {
     /// Fails if it cannot be locked.
     pub fn find(name: &str) -> Result<Option<Self>> {
         let path = Path::new(bpffs::ROOT).join(name);
-        Ok(lock(&path)?.map(|lock| Self { name: name.to_owned(), path, _lock: lock }))
+        Ok(lock(&path)?.map(|lock| Self { name: name.to_owned(), path, _lock: Some(lock) }))
+    }
+
+    /// The other instances of this network namespace, only to be looked at.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the directory of all instances cannot be read.
+    pub fn others(&self) -> Result<Vec<Self>> {
+        let own = netns::cookie()?;
+        Ok(of_namespace(own)?.into_iter().filter(|other| other.name != self.name).collect())
+    }
+
+    /// Refuses a device that is a port of this instance.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if it is.
+    pub fn refuse_port(&self, link: &Link) -> Result<()> {
+        if maps::ports(self)?.get(link.index.get())?.is_none() {
+            return Ok(());
+        }
+        Err(Error::Conflict(format!("{} is a port of instance {}", link.name, self.name)))
     }
 
     /// Checks that an instance's configuration is one of this network namespace and this version.
@@ -178,6 +201,19 @@ pub fn all() -> Result<Vec<String>> {
         entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     Ok(names)
+}
+
+/// The instances of the network namespace with that cookie, only to be looked at.
+///
+/// # Errors
+///
+/// Fails if the directory of all instances cannot be read.
+pub fn of_namespace(cookie: u64) -> Result<Vec<Instance>> {
+    let all = all()?.into_iter().map(|name| {
+        let path = Path::new(bpffs::ROOT).join(&name);
+        Instance { name, path, _lock: None }
+    });
+    Ok(all.filter(|instance| instance.config().is_ok_and(|config| config.netns_cookie() == cookie)).collect())
 }
 
 /// Locks a directory; `None` if it is not there, or was removed while another command had the lock.

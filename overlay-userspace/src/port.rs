@@ -36,17 +36,23 @@ pub struct View {
 ///
 /// # Errors
 ///
-/// [`Error::Exists`] if it is a port already; [`Error::Failed`] if it cannot be one.
+/// [`Error::Exists`] if it is one already, [`Error::Conflict`] if it is one of another segment or instance;
+/// [`Error::Failed`] if it cannot be one.
 pub async fn add(instance: &Instance, netlink: &Netlink, name: &str, vni: Vni) -> Result<()> {
     let link = netlink.link(name).await?;
     if let Some(port) = maps::ports(instance)?.get(link.index.get())? {
-        let vni = port.vni().map_or(0, Vni::get);
-        return Err(Error::Exists(format!(
-            "{name} is a port of VNI {vni} already; `overlay port del {name}` first"
-        )));
+        let own = port.vni().map_or(0, Vni::get);
+        let message = format!("{name} is a port of VNI {own} already; `overlay port del {name}` first");
+        return Err(if own == vni.get() { Error::Exists(message) } else { Error::Conflict(message) });
     }
     if maps::uplinks(instance)?.get(link.index.get())?.is_some() {
         return Err(Error::Failed(format!("{name} is an uplink, and cannot be a port too")));
+    }
+    for other in instance.others()? {
+        other.refuse_port(&link)?;
+        if maps::uplinks(&other)?.get(link.index.get())?.is_some() {
+            return Err(Error::Conflict(format!("{name} is an uplink of instance {}", other.name())));
+        }
     }
     let kind = match link.kind {
         LinkKind::NotEthernet => {
@@ -71,7 +77,7 @@ async fn attach(instance: &Instance, netlink: &Netlink, link: &Link, vni: Vni, k
     });
     maps::ports(instance)?.put(link.index.get(), &Port::new(vni, kind))?;
     undo.push(|| {
-        let _ = hook::detach_tc(instance, tc, link.index, Some(&link.name), FROM_PORT);
+        let _ = hook::detach_tc(instance, tc, link.index, FROM_PORT);
     });
     hook::attach_tc(instance, tc, link, FROM_PORT)?;
     maps::flood::change(instance, vni, |list| list.add_port(link.index))?;
@@ -88,7 +94,7 @@ pub async fn del(instance: &Instance, netlink: &Netlink, name: &str) -> Result<(
     let missing = || Error::Missing(format!("{name} is no port; `overlay port show` lists those there are"));
     let view =
         show(instance, netlink).await?.into_iter().find(|view| is_named(view, name)).ok_or_else(missing)?;
-    hook::detach_tc(instance, instance.config()?.tc(), view.device, view.name.as_deref(), FROM_PORT)?;
+    hook::detach_tc(instance, instance.config()?.tc(), view.device, FROM_PORT)?;
     forget(instance, view.device)?;
     if view.name.is_some() {
         hook::tidy(instance, netlink, view.device).await?;
@@ -114,10 +120,10 @@ fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
             Ok(())
         })?;
     }
-    maps::fdb::remove_where(
-        instance,
-        |_, entry| matches!(entry.place(), Some(Place::Port { device: behind, .. }) if behind == device),
-    )?;
+    maps::fdb::remove_where(instance, |key, entry| {
+        let place = key.vni().and_then(|vni| entry.place(vni));
+        matches!(place, Some(Place::Port { device: behind, .. }) if behind == device)
+    })?;
     Ok(())
 }
 

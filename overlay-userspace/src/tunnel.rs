@@ -34,7 +34,7 @@ pub struct View {
 ///
 /// # Errors
 ///
-/// [`Error::Exists`] if the tunnel, or the place of one of the `macs`, is there already; [`Error::Usage`] for an address
+/// [`Error::Exists`] if the tunnel is there already, [`Error::Conflict`] if one of the `macs` is; [`Error::Usage`] for an address
 /// that cannot be a remote VTEP's.
 pub async fn add(
     instance: &Instance,
@@ -64,7 +64,7 @@ pub async fn add(
     members.put(key, &id.index())?;
     maps::flood::change(instance, vni, |list| list.add_vtep(id))?;
     for mac in macs {
-        fdb::add_static(instance, vni, *mac, Place::Vtep(id))?;
+        fdb::add_static(instance, vni, *mac, Place::Vtep(id)).map_err(Error::as_conflict)?;
     }
     netlink.manage_neighbour(route.device, route.via).await?;
     undo.disarm();
@@ -166,7 +166,7 @@ fn forget(instance: &Instance, key: MemberKey, id: VtepId) -> Result<()> {
         Ok(())
     })?;
     maps::fdb::remove_where(instance, |station, entry| {
-        station.vni() == Some(vni) && entry.place() == Some(Place::Vtep(id))
+        station.vni() == Some(vni) && entry.place(vni) == Some(Place::Vtep(id))
     })?;
     maps::counters::stop(instance, vni, Some(id))
 }

@@ -1,6 +1,10 @@
 //! Bringing an instance up.
 
-use std::{fs, net::IpAddr};
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    net::IpAddr,
+};
 
 use aya::programs::XdpMode;
 use overlay_common::{
@@ -14,7 +18,7 @@ use overlay_common::{
 use crate::{
     bpffs,
     datapath::{self, FROM_UPLINK},
-    error::{Error, Result},
+    error::{Context as _, Error, Result},
     forwarding,
     hook::{self, XdpRefusal},
     instance::{self, Instance},
@@ -65,26 +69,41 @@ pub async fn up(name: &str, settings: &Settings) -> Result<()> {
     let uplinks = uplinks(&netlink, settings).await?;
     let locals = locals(&netlink, settings, &uplinks).await?;
     let cookie = netns::cookie()?;
-    refuse_shared(cookie, settings.port, &uplinks)?;
     bpffs::ensure()?;
 
     let tc = settings.tc.unwrap_or_else(|| if hook::has_tcx() { TcHook::Tcx } else { TcHook::Clsact });
-    let config = Config::new(cookie, &locals, settings.port)
+    let config = Config::new(cookie, secret()?, &locals, settings.port)
         .ok_or_else(|| Error::Usage(format!("a VTEP has 1 to {MAX_LOCALS} local addresses")))?
         .with_tc(tc);
     let instance = Instance::create(name)?;
-    let restore = forwarding::turn_on().unwrap_or(false);
-    let done = fill(&instance, &config.with_forwarding_to_restore(restore), settings, &uplinks);
+    let done = open(&instance, config, settings, &uplinks);
     if done.is_err() {
-        if restore {
-            let _ = forwarding::turn_off();
-        }
         for uplink in &uplinks {
-            let _ = hook::detach_tc(&instance, tc, uplink.index, Some(&uplink.name), FROM_UPLINK);
+            let _ = hook::detach_tc(&instance, tc, uplink.index, FROM_UPLINK);
             let _ = hook::tidy(&instance, &netlink, uplink.index).await;
         }
         let _ = instance.remove();
         let _ = fs::remove_dir(bpffs::ROOT);
+    }
+    done
+}
+
+/// A number that nobody can guess.
+fn secret() -> Result<u64> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .context(|| "cannot read /dev/urandom")?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// Lets packets into a new instance, and has the FIB answer its programs.
+fn open(instance: &Instance, config: Config, settings: &Settings, uplinks: &[Link]) -> Result<()> {
+    refuse_shared(config.netns_cookie(), config.port(), uplinks)?;
+    let turned_on = forwarding::turn_on()?;
+    let done = fill(instance, &config.with_forwarding_to_restore(turned_on), settings, uplinks);
+    if done.is_err() && turned_on {
+        let _ = forwarding::turn_off();
     }
     done
 }
@@ -182,21 +201,43 @@ async fn locals(netlink: &Netlink, settings: &Settings, uplinks: &[Link]) -> Res
     Ok(settings.locals.iter().copied().map(UnderlayAddr::from).collect())
 }
 
-/// Refuses uplinks that another instance of this namespace serves on the same UDP port.
+/// Refuses uplinks that another instance of this namespace has as ports, or serves on the same UDP port.
 fn refuse_shared(cookie: u64, port: u16, uplinks: &[Link]) -> Result<()> {
-    for name in instance::all()? {
-        let Ok(Some(other)) = Instance::find(&name) else { continue };
-        let Ok(config) = other.config() else { continue };
-        if config.netns_cookie() != cookie || config.port() != port {
-            continue;
-        }
+    for other in instance::of_namespace(cookie)? {
         let taken = maps::uplinks(&other)?.entries()?;
-        if let Some(link) = uplinks.iter().find(|link| taken.contains_key(&link.index.get())) {
-            return Err(Error::Exists(format!(
-                "{} is an uplink of instance {name} already; `overlay --instance {name} down` takes that down",
-                link.name
-            )));
+        let is_same_port = other.config()?.port() == port;
+        for link in uplinks {
+            other.refuse_port(link)?;
+            if is_same_port && taken.contains_key(&link.index.get()) {
+                return Err(Error::Conflict(format!(
+                    "{} is an uplink of instance {} already; `overlay --instance {1} down` takes that down",
+                    link.name,
+                    other.name()
+                )));
+            }
         }
     }
     Ok(())
+}
+
+/// Whether an instance that is up is what the settings say: same uplinks, same VTEP.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] if it is not.
+pub async fn check_same(instance: &Instance, settings: &Settings) -> Result<()> {
+    let netlink = Netlink::connect()?;
+    let uplinks = uplinks(&netlink, settings).await?;
+    let locals = locals(&netlink, settings, &uplinks).await?;
+    let config = instance.config()?;
+    let served: Vec<u32> = maps::uplinks(instance)?.entries()?.into_keys().collect();
+    let mut asked: Vec<u32> = uplinks.iter().map(|link| link.index.get()).collect();
+    asked.sort_unstable();
+    if served == asked && config.locals() == locals && config.port() == settings.port {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "instance {} is up with other uplinks or another VTEP; `overlay status` shows them, `overlay down` takes it down",
+        instance.name()
+    )))
 }

@@ -22,6 +22,7 @@ pub const MAX_LOCALS: usize = 4;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Config {
     netns_cookie: u64,
+    mark: u64,
     schema: u32,
     port: u16,
     local_count: u8,
@@ -47,13 +48,13 @@ pub enum TcHook {
 
 impl Config {
     /// A VTEP at the addresses `locals` and UDP port `port` (host byte order) in the network namespace with that
-    /// cookie. `None` if there is no local address or more than [`MAX_LOCALS`].
+    /// cookie. `mark` is a secret that the XDP program signs its verdicts with. `None` if there is no local address or more than [`MAX_LOCALS`].
     #[must_use]
-    pub fn new(netns_cookie: u64, locals: &[UnderlayAddr], port: u16) -> Option<Self> {
+    pub fn new(netns_cookie: u64, mark: u64, locals: &[UnderlayAddr], port: u16) -> Option<Self> {
         let mut all = [UnderlayAddr::default(); MAX_LOCALS];
         all.get_mut(..locals.len())?.copy_from_slice(locals);
         let local_count = u8::try_from(locals.len()).ok().filter(|&count| count > 0)?;
-        Some(Self { netns_cookie, schema: SCHEMA, port, local_count, flags: 0, locals: all })
+        Some(Self { netns_cookie, mark, schema: SCHEMA, port, local_count, flags: 0, locals: all })
     }
 
     /// Notes that `down` has to turn the loopback device's IPv4 forwarding off again.
@@ -97,6 +98,13 @@ impl Config {
         self.netns_cookie
     }
 
+    /// What the XDP program signs its verdicts with, so that nobody else's metadata is taken for them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mark(&self) -> u64 {
+        self.mark
+    }
+
     /// The UDP port of the VTEP, host byte order.
     #[inline(always)]
     #[must_use]
@@ -133,17 +141,17 @@ mod tests {
     fn locals() {
         let one = UnderlayAddr::from_ipv4([10, 0, 0, 1]);
         let two = UnderlayAddr::from_ipv4([10, 0, 0, 2]);
-        let config = Config::new(1, &[one], 4789).unwrap();
+        let config = Config::new(1, 2, &[one], 4789).unwrap();
         assert_eq!(config.locals(), [one]);
         assert!(config.is_local(one));
         assert!(!config.is_local(two));
         assert!(!config.is_local(UnderlayAddr::default()));
-        assert_eq!(Config::new(1, &[], 4789), None);
-        assert_eq!(Config::new(1, &[one; MAX_LOCALS + 1], 4789), None);
+        assert_eq!(Config::new(1, 2, &[], 4789), None);
+        assert_eq!(Config::new(1, 2, &[one; MAX_LOCALS + 1], 4789), None);
     }
 
     #[test]
     fn layout() {
-        assert_eq!(size_of::<Config>(), 16 + 16 * MAX_LOCALS);
+        assert_eq!(size_of::<Config>(), 24 + 16 * MAX_LOCALS);
     }
 }

@@ -32,6 +32,8 @@ pub struct Counters {
     pub rx_packets: u64,
     /// Their bytes.
     pub rx_bytes: u64,
+    /// Stations that were not learned because the FDB is full; of the segment as a whole, whichever VTEP they are behind.
+    pub not_learned: u64,
 }
 
 map_data!(CountersKey, Counters);
@@ -67,5 +69,6 @@ impl core::ops::AddAssign for Counters {
         self.tx_bytes += other.tx_bytes;
         self.rx_packets += other.rx_packets;
         self.rx_bytes += other.rx_bytes;
+        self.not_learned += other.not_learned;
     }
 }

@@ -22,7 +22,8 @@ pub struct FdbKey {
 
 /// Where a station is, who says so, and when it was last seen.
 ///
-/// Place and origin share one word, so that a program on another CPU never sees half a change.
+/// Place, origin and VNI share one word, so that a program on another CPU never sees half a change, and never takes an
+/// entry for one of its segment whose memory the kernel has meanwhile given to another.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct FdbEntry {
@@ -60,9 +61,11 @@ pub enum Origin {
     Control = 2,
 }
 
+// The word of a place: device index or VTEP id in the low half, then two flags, the origin, and the VNI on top.
 const PEER: u64 = 1 << 32;
 const VTEP: u64 = 1 << 33;
-const ORIGIN_SHIFT: u32 = 40;
+const ORIGIN_SHIFT: u32 = 34;
+const VNI_SHIFT: u32 = 40;
 
 impl FdbKey {
     /// The station `mac` of segment `vni`.
@@ -87,37 +90,41 @@ impl FdbKey {
 
 impl Place {
     #[inline(always)]
-    const fn word(self, origin: Origin) -> u64 {
+    const fn word(self, vni: Vni, origin: Origin) -> u64 {
         let place = match self {
             Self::Port { device, peer: false } => device.get() as u64,
             Self::Port { device, peer: true } => device.get() as u64 | PEER,
             Self::Vtep(vtep) => vtep.index() as u64 | VTEP,
         };
-        place | (origin as u64) << ORIGIN_SHIFT
+        place | (origin as u64) << ORIGIN_SHIFT | (vni.get() as u64) << VNI_SHIFT
     }
 }
 
 impl FdbEntry {
-    /// An entry; `last_seen` is nanoseconds of the monotonic clock.
+    /// An entry of segment `vni`; `last_seen` is nanoseconds of the monotonic clock.
     #[inline(always)]
     #[must_use]
-    pub const fn new(place: Place, origin: Origin, last_seen: u64) -> Self {
-        Self { place: place.word(origin), last_seen, sequence: 0, pad: 0 }
+    pub const fn new(vni: Vni, place: Place, origin: Origin, last_seen: u64) -> Self {
+        Self { place: place.word(vni, origin), last_seen, sequence: 0, pad: 0 }
     }
 
-    /// Where the station is. `None` only for an entry that no constructor made.
+    /// Where the station is. `None` if it is not, or no longer, an entry of segment `vni`.
     #[inline(always)]
     #[must_use]
-    pub const fn place(&self) -> Option<Place> {
-        let number = self.place as u32;
-        if self.place & VTEP != 0 {
+    pub const fn place(&self, vni: Vni) -> Option<Place> {
+        let word = self.place;
+        if word >> VNI_SHIFT != vni.get() as u64 {
+            return None;
+        }
+        let number = word as u32;
+        if word & VTEP != 0 {
             return match VtepId::new(number as u16) {
                 Some(vtep) => Some(Place::Vtep(vtep)),
                 None => None,
             };
         }
         match IfIndex::new(number) {
-            Some(device) => Some(Place::Port { device, peer: self.place & PEER != 0 }),
+            Some(device) => Some(Place::Port { device, peer: word & PEER != 0 }),
             None => None,
         }
     }
@@ -126,7 +133,7 @@ impl FdbEntry {
     #[inline(always)]
     #[must_use]
     pub const fn origin(&self) -> Origin {
-        match (self.place >> ORIGIN_SHIFT) as u8 {
+        match (self.place >> ORIGIN_SHIFT) & 3 {
             0 => Origin::Learned,
             1 => Origin::Static,
             _ => Origin::Control,
@@ -136,8 +143,8 @@ impl FdbEntry {
     /// Whether this is a learned entry for just that place: the common case of learning, one comparison.
     #[inline(always)]
     #[must_use]
-    pub const fn is_learned_at(&self, place: Place) -> bool {
-        self.place == place.word(Origin::Learned)
+    pub const fn is_learned_at(&self, vni: Vni, place: Place) -> bool {
+        self.place == place.word(vni, Origin::Learned)
     }
 
     /// When a frame of the station was last seen: nanoseconds of the monotonic clock.
@@ -161,8 +168,8 @@ impl FdbEntry {
 
     /// Moves a learned entry.
     #[inline(always)]
-    pub const fn move_to(&mut self, place: Place, now: u64) {
-        self.place = place.word(Origin::Learned);
+    pub const fn move_to(&mut self, vni: Vni, place: Place, now: u64) {
+        self.place = place.word(vni, Origin::Learned);
         self.last_seen = now;
         self.sequence = self.sequence.wrapping_add(1);
     }
@@ -188,14 +195,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn entry_round_trip(place in places(), other in places(), origin in origins(), now: u64) {
-            let mut entry = FdbEntry::new(place, origin, now);
-            prop_assert_eq!(entry.place(), Some(place));
+        fn entry_round_trip(number in 1u32..0x00ff_ffff, place in places(), other in places(), origin in origins(), now: u64) {
+            let vni = Vni::new(number).unwrap();
+            let mut entry = FdbEntry::new(vni, place, origin, now);
+            prop_assert_eq!(entry.place(vni), Some(place));
+            prop_assert_eq!(entry.place(Vni::new(number + 1).unwrap()), None);
             prop_assert_eq!(entry.origin(), origin);
             prop_assert_eq!(entry.last_seen(), now);
-            prop_assert_eq!(entry.is_learned_at(other), origin == Origin::Learned && place == other);
-            entry.move_to(other, now);
-            prop_assert!(entry.is_learned_at(other));
+            prop_assert_eq!(entry.is_learned_at(vni, other), origin == Origin::Learned && place == other);
+            entry.move_to(vni, other, now);
+            prop_assert!(entry.is_learned_at(vni, other));
             prop_assert_eq!(entry.sequence(), 1);
         }
 

@@ -65,25 +65,25 @@ impl FloodList {
     /// The port at a place below [`Self::port_count`].
     #[inline(always)]
     #[must_use]
-    pub fn port(&self, at: u32) -> Option<IfIndex> {
-        self.ports.get(at as usize).copied().and_then(IfIndex::new)
+    pub fn port(&self, at: usize) -> Option<IfIndex> {
+        self.ports.get(at).copied().and_then(IfIndex::new)
     }
 
     /// The remote VTEP at a place below [`Self::vtep_count`].
     #[inline(always)]
     #[must_use]
-    pub fn vtep(&self, at: u32) -> Option<VtepId> {
-        self.vteps.get(at as usize).copied().and_then(VtepId::new)
+    pub fn vtep(&self, at: usize) -> Option<VtepId> {
+        self.vteps.get(at).copied().and_then(VtepId::new)
     }
 
     /// All ports.
     pub fn ports(&self) -> impl Iterator<Item = IfIndex> + '_ {
-        (0..self.port_count).filter_map(|at| self.port(at))
+        (0..self.port_count as usize).filter_map(|at| self.port(at))
     }
 
     /// All remote VTEPs.
     pub fn vteps(&self) -> impl Iterator<Item = VtepId> + '_ {
-        (0..self.vtep_count).filter_map(|at| self.vtep(at))
+        (0..self.vtep_count as usize).filter_map(|at| self.vtep(at))
     }
 
     /// Adds a port; one that is there stays there once.

@@ -29,6 +29,15 @@ pub(crate) fn sent(vni: Vni, vtep: Option<VtepId>, size: Size) {
     }
 }
 
+/// Counts a station that could not be learned.
+#[inline(always)]
+pub(crate) fn not_learned(vni: Vni) {
+    if let Some(counters) = STATS.get_ptr_mut(CountersKey::new(vni, None)) {
+        // SAFETY: the slot is this CPU's own, and the map outlives the program.
+        unsafe { (*counters).not_learned += 1 };
+    }
+}
+
 /// Counts a frame out of a tunnel from `vtep`.
 #[inline(always)]
 pub(crate) fn received(vni: Vni, vtep: VtepId, size: Size) {

@@ -6,6 +6,9 @@ use overlay_common::{
 
 use super::NO_PREALLOC;
 
+/// `-EEXIST`.
+const EEXIST: i32 = -17;
+
 #[btf_map]
 static FDB: HashMap<FdbKey, FdbEntry, { DEFAULT_ENTRIES as usize }, NO_PREALLOC> = HashMap::new();
 
@@ -13,7 +16,7 @@ static FDB: HashMap<FdbKey, FdbEntry, { DEFAULT_ENTRIES as usize }, NO_PREALLOC>
 #[inline(always)]
 pub(crate) fn place(vni: Vni, mac: MacAddr) -> Option<Place> {
     // SAFETY: a shared read of one word that writers change as a whole.
-    unsafe { FDB.get(FdbKey::new(vni, mac)) }.and_then(FdbEntry::place)
+    unsafe { FDB.get(FdbKey::new(vni, mac)) }.and_then(|entry| entry.place(vni))
 }
 
 /// The entry of the station `mac` of segment `vni`, to be changed in place by [`FdbEntry::touch`] and
@@ -25,10 +28,12 @@ pub(crate) fn entry_mut(vni: Vni, mac: MacAddr) -> Option<&'static mut FdbEntry>
     Some(unsafe { &mut *entry })
 }
 
-/// Adds a learned entry, unless there is one by now or the map is full.
+/// Adds a learned entry, unless there is one by now; whether there is room for it.
 #[inline(always)]
-pub(crate) fn add_learned(vni: Vni, mac: MacAddr, place: Place, now: u64) {
-    let entry = FdbEntry::new(place, Origin::Learned, now);
-    // A full map learns nothing more, and the frame is flooded instead.
-    let _ = FDB.insert(FdbKey::new(vni, mac), entry, u64::from(BPF_NOEXIST));
+pub(crate) fn add_learned(vni: Vni, mac: MacAddr, place: Place, now: u64) -> bool {
+    let entry = FdbEntry::new(vni, place, Origin::Learned, now);
+    match FDB.insert(FdbKey::new(vni, mac), entry, u64::from(BPF_NOEXIST)) {
+        Ok(()) | Err(EEXIST) => true,
+        Err(_) => false,
+    }
 }

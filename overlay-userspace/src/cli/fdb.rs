@@ -114,7 +114,8 @@ fn rows(instance: &Instance, links: &[Link], vni: Option<Vni>) -> Result<Vec<Row
     let now = fdb::now()?;
     let vteps = Vteps::open(instance)?.all()?;
     let row = |(key, entry): (FdbKey, FdbEntry)| {
-        let (port, remote) = match entry.place()? {
+        let vni = key.vni()?;
+        let (port, remote) = match entry.place(vni)? {
             Place::Port { device, .. } => {
                 let link = links.iter().find(|link| link.index == device);
                 (Some(link.map_or_else(|| device.to_string(), |link| link.name.clone())), None)
@@ -125,7 +126,7 @@ fn rows(instance: &Instance, links: &[Link], vni: Option<Vni>) -> Result<Vec<Row
             }
         };
         Some(Row {
-            vni: key.vni()?.get(),
+            vni: vni.get(),
             mac: key.mac().to_string(),
             port,
             remote,

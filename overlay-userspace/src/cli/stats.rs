@@ -38,6 +38,7 @@ struct SegmentRow {
     tx_bytes: u64,
     rx_packets: u64,
     rx_bytes: u64,
+    not_learned: u64,
 }
 
 #[derive(Serialize)]
@@ -75,6 +76,7 @@ impl Stats {
                 tx_bytes: counters.tx_bytes,
                 rx_packets: counters.rx_packets,
                 rx_bytes: counters.rx_bytes,
+                not_learned: counters.not_learned,
             }
         };
         let counters = counters::read(&instance)?.into_iter();
@@ -85,7 +87,8 @@ impl Stats {
 }
 
 fn segment_table(stats: &Segments) -> Table {
-    let mut table = Table::new(["VNI", "REMOTE", "TX PACKETS", "TX BYTES", "RX PACKETS", "RX BYTES"]);
+    let mut table =
+        Table::new(["VNI", "REMOTE", "TX PACKETS", "TX BYTES", "RX PACKETS", "RX BYTES", "NOT LEARNED"]);
     for row in &stats.segments {
         table.row([
             row.vni.to_string(),
@@ -94,6 +97,7 @@ fn segment_table(stats: &Segments) -> Table {
             row.tx_bytes.to_string(),
             row.rx_packets.to_string(),
             row.rx_bytes.to_string(),
+            row.not_learned.to_string(),
         ]);
     }
     table

@@ -38,7 +38,7 @@ pub(super) struct Down {
 pub(super) struct Run {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Take the data path down at the end; otherwise it goes on forwarding
+    /// Take the data path down at the end, if it was not up before; otherwise it goes on forwarding
     #[arg(long)]
     ephemeral: bool,
 }
@@ -127,17 +127,22 @@ impl Run {
         let name = session.name()?;
         let mut terminate = signal(SignalKind::terminate()).context(|| "cannot wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context(|| "cannot wait for SIGINT")?;
-        match up::up(&name, &self.settings.into()).await {
-            Ok(()) => println!("overlay: instance {name} is up"),
-            Err(Error::Exists(_)) => println!("overlay: instance {name} was up, and goes on"),
+        let settings = self.settings.into();
+        let is_ours = match up::up(&name, &settings).await {
+            Ok(()) => true,
+            Err(Error::Exists(_)) => false,
             Err(error) => return Err(error),
-        }
-        let _logs = logs::follow(&session.open()?, session.verbose)?;
+        };
+        let instance = session.open()?;
+        up::check_same(&instance, &settings).await?;
+        let _logs = logs::follow(&instance, session.verbose)?;
+        drop(instance);
+        println!("overlay: instance {name} {}", if is_ours { "is up" } else { "was up, and goes on" });
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        if self.ephemeral {
+        if self.ephemeral && is_ours {
             down::down(&name).await?;
             println!("overlay: instance {name} is down");
         } else {
