@@ -136,6 +136,22 @@ fn detach_filter(device: IfIndex, noted: &str) -> Result<(), Box<dyn std::error:
     Ok(())
 }
 
+/// Whether a TC program is still attached to a device. It is not where the device that it was attached to is gone, even
+/// if another has its index by now.
+///
+/// # Errors
+///
+/// Fails if the kernel does.
+pub fn is_attached(instance: &Instance, hook: TcHook, device: &Link, program: &str) -> Result<bool> {
+    if hook == TcHook::Clsact {
+        return Ok(true);
+    }
+    let what = || format!("cannot list the programs on {}", device.name);
+    let own = datapath::classifier(instance, program)?.info().context(what)?.id();
+    let (_, attached) = SchedClassifier::query_tcx(&device.name, TcAttachType::Ingress).context(what)?;
+    Ok(attached.iter().any(|info| info.id() == own))
+}
+
 /// How attaching an XDP program went wrong.
 #[derive(Debug)]
 pub enum XdpRefusal {

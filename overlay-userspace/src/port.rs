@@ -85,6 +85,27 @@ async fn attach(instance: &Instance, netlink: &Netlink, link: &Link, vni: Vni, k
     Ok(())
 }
 
+/// Forgets the ports whose devices are gone: others can get their indices.
+///
+/// # Errors
+///
+/// Fails if the kernel does.
+pub async fn prune(instance: &Instance, netlink: &Netlink) -> Result<()> {
+    let links = netlink.links().await?;
+    let tc = instance.config()?.tc();
+    for device in maps::ports(instance)?.entries()?.into_keys().filter_map(IfIndex::new) {
+        let is_there = match links.iter().find(|link| link.index == device) {
+            Some(link) => hook::is_attached(instance, tc, link, FROM_PORT)?,
+            None => false,
+        };
+        if !is_there {
+            hook::detach_tc(instance, tc, device, FROM_PORT)?;
+            forget(instance, device)?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes a port an ordinary device again. One that is gone can be named by its index.
 ///
 /// # Errors

@@ -94,7 +94,7 @@ async fn route(instance: &Instance, netlink: &Netlink, addr: Ipv4Addr) -> Result
         eprintln!("overlay: there is no route to {addr} yet; packets are dropped until there is one");
         let first = uplinks.into_keys().next().and_then(IfIndex::new);
         let device = first.ok_or_else(|| Error::Failed("this instance has no uplink".to_owned()))?;
-        return Ok(Route { device, via: addr, source: None });
+        return Ok(Route { device, via: addr.into(), source: None });
     };
     if uplinks.contains_key(&route.device.get()) {
         return Ok(route);
@@ -202,11 +202,11 @@ pub(crate) async fn release_neighbours(instance: &Instance, netlink: &Netlink) -
 }
 
 /// The device and the neighbour that packets to a VTEP go to.
-async fn neighbour(netlink: &Netlink, vtep: &Vtep) -> Option<(IfIndex, Ipv4Addr)> {
+async fn neighbour(netlink: &Netlink, vtep: &Vtep) -> Option<(IfIndex, IpAddr)> {
     let addr = Ipv4Addr::from(vtep.remote().to_ipv4()?);
     match netlink.route(addr).await {
         Some(route) => Some((route.device, route.via)),
-        None => Some((vtep.uplink()?, addr)),
+        None => Some((vtep.uplink()?, addr.into())),
     }
 }
 

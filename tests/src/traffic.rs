@@ -107,14 +107,7 @@ pub fn udp_segmented(from: &NetNs, to: &NetNs, address: IpAddr, size: usize, cou
     client.send(b"first")?;
     let mut buffer = vec![0; usize::from(u16::MAX)];
     uninterrupted(|| server.recv(&mut buffer)).context("the first datagram")?;
-    let segment = libc::c_int::try_from(size)?;
-    let length = libc::socklen_t::try_from(size_of::<libc::c_int>())?;
-    // SAFETY: the socket is open, and the pointer is to a local of the size it says.
-    let code = unsafe {
-        let value = (&raw const segment).cast();
-        libc::setsockopt(client.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, value, length)
-    };
-    ensure!(code == 0, "UDP_SEGMENT: {}", io::Error::last_os_error());
+    segment(&client, size)?;
     let expected = Pattern::new(size as u64).bytes(size * count);
     client.send(&expected)?;
     for (index, part) in expected.chunks(size).enumerate() {
@@ -122,6 +115,19 @@ pub fn udp_segmented(from: &NetNs, to: &NetNs, address: IpAddr, size: usize, cou
         let length = uninterrupted(|| server.recv(&mut buffer)).with_context(what)?;
         ensure!(buffer[..length] == *part, "{} is not as it was sent", what());
     }
+    Ok(())
+}
+
+/// Has the kernel cut up what the socket sends into datagrams of `size` bytes (`UDP_SEGMENT`).
+pub fn segment(socket: &UdpSocket, size: usize) -> Result<()> {
+    let size = libc::c_int::try_from(size)?;
+    let length = libc::socklen_t::try_from(size_of::<libc::c_int>())?;
+    // SAFETY: the socket is open, and the pointer is to a local of the size it says.
+    let code = unsafe {
+        let value = (&raw const size).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, value, length)
+    };
+    ensure!(code == 0, "UDP_SEGMENT: {}", io::Error::last_os_error());
     Ok(())
 }
 

@@ -163,7 +163,8 @@ fn inner_frames_are_counted_by_segment_and_vtep() -> Result<()> {
             "tx_packets": tx.0,
             "tx_bytes": tx.1,
             "rx_packets": rx.0,
-            "rx_bytes": rx.1
+            "rx_bytes": rx.1,
+            "not_learned": 0
         })
     };
     let all = counts()?;

@@ -56,7 +56,7 @@ fn each_remote_is_reached_by_its_own_uplink() -> Result<()> {
     let tunnels = one.overlay_json(&["tunnel", "show"])?;
     let mut devices: Vec<_> =
         tunnels.as_array().context("no array")?.iter().map(|row| &row["next_hop"]["dev"]).collect();
-    devices.sort_by_key(|device| device.to_string());
+    devices.sort_by_key(ToString::to_string);
     ensure!(devices == [&one.uplink, "x"], "{tunnels}");
     Ok(())
 }
@@ -146,6 +146,25 @@ fn clsact_does_what_tcx_does() -> Result<()> {
         let host = instance.host;
         instance.down()?;
         ensure!(!qdiscs(host)?.contains("clsact"), "{}", qdiscs(host)?);
+    }
+    Ok(())
+}
+
+#[test]
+fn neighbours_that_the_kernel_forgot_are_resolved_again() -> Result<()> {
+    let lab = Lab::new(3)?;
+    let instances = mesh::up(&lab, &[])?;
+    let workloads = mesh::segment(&instances, VNI)?;
+    mesh::exchange(&workloads[0], &workloads[1], 1 << 16)?;
+    let one = lab.host(1);
+    // Taking the link down flushes the kernel's neighbours, those that it was asked to keep resolved too.
+    one.netns.ip(&format!("link set {0} down\nlink set {0} up", one.uplink))?;
+    one.netns.settle(&one.uplink)?;
+    for workload in &workloads {
+        workload.netns.ip("neighbour flush all")?;
+    }
+    for workload in &workloads[1..] {
+        traffic::ping(&workloads[0].netns, workload.v4.into(), 3)?;
     }
     Ok(())
 }

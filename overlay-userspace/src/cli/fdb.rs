@@ -89,7 +89,7 @@ struct Row {
 
 impl Fdb {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
-        let (instance, netlink) = session.open_with_netlink()?;
+        let (instance, netlink) = session.open_with_netlink().await?;
         match self {
             Self::Add { station: Station { vni, mac }, place, exist_ok } => {
                 let at = match place {

@@ -93,9 +93,11 @@ impl Session {
         Instance::open(&self.name()?)
     }
 
-    /// The same, and a connection to the kernel.
-    fn open_with_netlink(&self) -> Result<(Instance, Netlink)> {
-        Ok((self.open()?, Netlink::connect()?))
+    /// The same, without the ports whose devices are gone, and a connection to the kernel.
+    async fn open_with_netlink(&self) -> Result<(Instance, Netlink)> {
+        let (instance, netlink) = (self.open()?, Netlink::connect()?);
+        crate::port::prune(&instance, &netlink).await?;
+        Ok((instance, netlink))
     }
 }
 

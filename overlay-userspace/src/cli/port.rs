@@ -44,7 +44,7 @@ struct Row {
 
 impl Port {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
-        let (instance, netlink) = session.open_with_netlink()?;
+        let (instance, netlink) = session.open_with_netlink().await?;
         match self {
             Self::Add { device, vni, exist_ok } => {
                 exist_ok.apply(port::add(&instance, &netlink, &device, vni).await)

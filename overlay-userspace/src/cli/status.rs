@@ -38,7 +38,7 @@ struct UplinkRow {
 }
 
 pub(super) async fn run(session: &Session) -> Result<()> {
-    let (instance, netlink) = session.open_with_netlink()?;
+    let (instance, netlink) = session.open_with_netlink().await?;
     let config = instance.config()?;
     let links = netlink.links().await?;
     let mut status = Status {

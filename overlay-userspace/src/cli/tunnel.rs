@@ -63,7 +63,7 @@ struct NextHop {
 
 impl Tunnel {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
-        let (instance, netlink) = session.open_with_netlink()?;
+        let (instance, netlink) = session.open_with_netlink().await?;
         match self {
             Self::Add { tunnel: Ends { vni, remote }, macs, exist_ok } => {
                 exist_ok.apply(tunnel::add(&instance, &netlink, vni, remote, &macs).await)

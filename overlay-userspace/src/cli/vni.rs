@@ -74,7 +74,7 @@ struct Row {
 
 impl Vni {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
-        let (instance, netlink) = session.open_with_netlink()?;
+        let (instance, netlink) = session.open_with_netlink().await?;
         match self {
             Self::Add { vni, settings, exist_ok } => {
                 exist_ok.apply(segment::add(&instance, &netlink, vni, settings.into()).await)

@@ -1,4 +1,4 @@
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use futures_util::TryStreamExt as _;
 use netlink_packet_route::AddressFamily;
@@ -19,17 +19,13 @@ impl Netlink {
     /// # Errors
     ///
     /// Fails if the kernel does.
-    pub async fn manage_neighbour(&self, device: IfIndex, addr: Ipv4Addr) -> Result<()> {
+    pub async fn manage_neighbour(&self, device: IfIndex, addr: IpAddr) -> Result<()> {
         let known = self.neighbour(device, addr).await?;
         if known.is_some_and(|message| message.header.state == NeighbourState::Permanent) {
             return Ok(());
         }
-        let mut request = self
-            .handle
-            .neighbours()
-            .add(device.get(), IpAddr::V4(addr))
-            .replace()
-            .state(NeighbourState::None);
+        let mut request =
+            self.handle.neighbours().add(device.get(), addr).replace().state(NeighbourState::None);
         request.message_mut().attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
         request.execute().await.context(|| format!("cannot have the kernel resolve {addr}"))
     }
@@ -39,7 +35,7 @@ impl Netlink {
     /// # Errors
     ///
     /// Fails if the kernel does.
-    pub async fn release_neighbour(&self, device: IfIndex, addr: Ipv4Addr) -> Result<()> {
+    pub async fn release_neighbour(&self, device: IfIndex, addr: IpAddr) -> Result<()> {
         let Some(message) = self.neighbour(device, addr).await?.filter(is_managed) else {
             return Ok(());
         };
@@ -51,17 +47,21 @@ impl Netlink {
             .context(|| format!("cannot forget neighbour {addr}"))
     }
 
-    async fn neighbour(&self, device: IfIndex, addr: Ipv4Addr) -> Result<Option<NeighbourMessage>> {
+    async fn neighbour(&self, device: IfIndex, addr: IpAddr) -> Result<Option<NeighbourMessage>> {
+        let (family, wanted) = match addr {
+            IpAddr::V4(addr) => (AddressFamily::Inet, NeighbourAddress::Inet(addr)),
+            IpAddr::V6(addr) => (AddressFamily::Inet6, NeighbourAddress::Inet6(addr)),
+        };
         let messages: Vec<_> = self
             .handle
             .neighbours()
             .get()
-            .set_address_family(AddressFamily::Inet)
+            .set_address_family(family)
             .execute()
             .try_collect()
             .await
             .context(|| "cannot list neighbours")?;
-        let wanted = NeighbourAttribute::Destination(NeighbourAddress::Inet(addr));
+        let wanted = NeighbourAttribute::Destination(wanted);
         Ok(messages
             .into_iter()
             .find(|message| message.header.ifindex == device.get() && message.attributes.contains(&wanted)))

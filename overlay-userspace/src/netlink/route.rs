@@ -1,7 +1,7 @@
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use futures_util::TryStreamExt as _;
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteType};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteType, RouteVia};
 use overlay_common::IfIndex;
 use rtnetlink::RouteMessageBuilder;
 
@@ -13,7 +13,7 @@ pub struct Route {
     /// The device that it leaves by.
     pub device: IfIndex,
     /// The neighbour that it goes to: the gateway, or the address itself.
-    pub via: Ipv4Addr,
+    pub via: IpAddr,
     /// The source address that the kernel would take.
     pub source: Option<Ipv4Addr>,
 }
@@ -27,12 +27,13 @@ impl Netlink {
             return None;
         }
         let mut device = None;
-        let mut via = destination;
+        let mut via = IpAddr::V4(destination);
         let mut source = None;
         for attribute in message.attributes {
             match attribute {
                 RouteAttribute::Oif(index) => device = IfIndex::new(index),
-                RouteAttribute::Gateway(RouteAddress::Inet(gateway)) => via = gateway,
+                RouteAttribute::Gateway(RouteAddress::Inet(gateway)) => via = gateway.into(),
+                RouteAttribute::Via(RouteVia::Inet6(gateway)) => via = gateway.into(),
                 RouteAttribute::PrefSource(RouteAddress::Inet(addr)) => source = Some(addr),
                 _ => {}
             }
