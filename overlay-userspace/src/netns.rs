@@ -17,7 +17,7 @@ use nix::{
 use crate::error::{Context as _, Error, Result};
 
 /// Where `ip netns` keeps its namespaces.
-const NAMED: &str = "/run/netns";
+pub(crate) const NAMED: &str = "/run/netns";
 
 /// Moves this thread into the named network namespace, and into no other namespace: what is pinned under `/sys/fs/bpf`
 /// stays in sight.

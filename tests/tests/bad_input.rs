@@ -191,10 +191,14 @@ fn what_needs_an_instance() -> Result<()> {
 fn a_mount_namespace_of_its_own() -> Result<()> {
     let lab = Lab::new(2)?;
     let host = lab.host(1);
-    let mut inside = host.netns.command("unshare");
-    let script = "umount /sys/fs/bpf 2>/dev/null; exec \"$0\" up --uplink u1";
-    inside.args(["--mount", "sh", "-c", script]).arg(binary()?);
-    check(&failure(&mut inside)?, FAILED, "overlay -n NAME")?;
+    for run in
+        ["exec \"$0\" up --uplink u1", "ip netns exec \"$1\" sh -c '\"$0\" up --uplink u1; exit $?' \"$0\""]
+    {
+        let mut inside = host.netns.command("unshare");
+        let script = format!("umount /sys/fs/bpf 2>/dev/null; {run}");
+        inside.args(["--mount", "sh", "-c", &script]).arg(binary()?).arg(host.netns.name());
+        check(&failure(&mut inside)?, FAILED, "overlay -n NAME")?;
+    }
     leaves_nothing(host)
 }
 
