@@ -34,6 +34,8 @@ pub struct Tally {
 #[derive(Debug)]
 pub struct Stream {
     stop: Arc<AtomicBool>,
+    /// The server goes on until the client has had its last answer.
+    server_stop: Arc<AtomicBool>,
     answered: Arc<(Mutex<u64>, Condvar)>,
     client: Option<JoinHandle<Result<Tally>>>,
     server: Option<JoinHandle<Result<()>>>,
@@ -45,15 +47,16 @@ impl Stream {
         let (client, server) = udp_pair(from, to, address)?;
         client.set_read_timeout(Some(LOST_AFTER))?;
         server.set_read_timeout(Some(LOST_AFTER))?;
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, server_stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let answered = Arc::new((Mutex::new(0), Condvar::new()));
-        let (server_stop, client_stop) = (Arc::clone(&stop), Arc::clone(&stop));
+        let (asked_to, echo_until) = (Arc::clone(&stop), Arc::clone(&server_stop));
         let progress = Arc::clone(&answered);
         let stream = Self {
             stop,
+            server_stop,
             answered,
-            server: Some(std::thread::spawn(move || echo(&server, &server_stop))),
-            client: Some(std::thread::spawn(move || ask(&client, &client_stop, &progress))),
+            server: Some(std::thread::spawn(move || echo(&server, &echo_until))),
+            client: Some(std::thread::spawn(move || ask(&client, &asked_to, &progress))),
         };
         stream.go_on(1)?;
         Ok(stream)
@@ -80,7 +83,9 @@ impl Stream {
 
     fn end(&mut self) -> Result<Tally> {
         self.stop.store(true, Ordering::Relaxed);
-        let tally = self.client.take().map(join).transpose()?;
+        let tally = self.client.take().map(join).transpose();
+        self.server_stop.store(true, Ordering::Relaxed);
+        let tally = tally?;
         self.server.take().map(join).transpose()?;
         tally.ok_or_else(|| anyhow::anyhow!("the stream has ended before"))
     }
