@@ -9,6 +9,7 @@ use overlay_common::{
 };
 
 use crate::{
+    clock,
     encap::{Inner, Target},
     flood,
     frame::Frame,
@@ -30,11 +31,12 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
         return Err(DropReason::InnerVlan);
     }
     let frame = Frame::parse(skb, 0)?;
-    learn(skb, vni, segment, frame.source(), place_of(device, port));
+    let now = clock::now();
+    learn(skb, vni, segment, frame.source(), place_of(device, port), now);
 
     let destination = frame.destination();
     let inner = Inner::new(skb, vni, frame)?;
-    let place = if destination.is_group() { None } else { fdb::place(vni, destination) };
+    let place = if destination.is_group() { None } else { fdb::place(vni, segment, destination, now) };
     match place {
         Some(Place::Vtep(id)) => Target::find(skb, id, &inner)?.send(skb, &inner),
         Some(Place::Port { device: to, .. }) if to == device => Err(DropReason::SamePort),

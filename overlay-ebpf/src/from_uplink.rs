@@ -11,6 +11,7 @@ use overlay_common::{
 };
 
 use crate::{
+    clock,
     decap::{self, Span, Tunnel},
     flood, foreign,
     frame::Frame,
@@ -72,10 +73,11 @@ fn unmark(skb: &mut Skb) -> Option<(Vni, VtepId)> {
 fn deliver(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
     let frame = Frame::parse(skb, span.start)?;
     let Tunnel { vni, segment, vtep } = tunnel;
-    learn(skb, vni, segment, frame.source(), Place::Vtep(vtep));
+    let now = clock::now();
+    learn(skb, vni, segment, frame.source(), Place::Vtep(vtep), now);
 
     let destination = frame.destination();
-    let place = if destination.is_group() { None } else { fdb::place(vni, destination) };
+    let place = if destination.is_group() { None } else { fdb::place(vni, segment, destination, now) };
     match place {
         Some(Place::Vtep(_)) => return Err(DropReason::TunnelToTunnel),
         None if !destination.is_group() && !segment.flood() => return Err(DropReason::UnknownUnicast),

@@ -13,6 +13,7 @@ use network_types::eth::EthHdr;
 use overlay_common::{IfIndex, header::eth, maps::fdb::Place};
 
 use crate::{
+    clock,
     decap::{self, Span},
     frame::Frame,
     maps::{config, fdb, uplinks},
@@ -66,7 +67,7 @@ fn strippable(context: &XdpContext) -> Option<(Mark, usize)> {
     if frame.destination().is_group() || frame.destination() == uplink.mac() {
         return None;
     }
-    match fdb::place(tunnel.vni, frame.destination())? {
+    match fdb::place(tunnel.vni, tunnel.segment, frame.destination(), clock::now())? {
         Place::Port { .. } => Some((Mark::new(config::get()?.mark(), tunnel.vni, tunnel.vtep), start)),
         Place::Vtep(_) => None,
     }

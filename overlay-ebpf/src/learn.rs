@@ -10,7 +10,6 @@ use overlay_common::{
 };
 
 use crate::{
-    clock,
     maps::{counters, fdb},
     skb::Skb,
 };
@@ -19,13 +18,12 @@ use crate::{
 /// every packet write to shared memory.
 const RENEW_NS: u64 = 1_000_000_000;
 
-/// Notes that a frame from `source` came from `place`. Static and control-plane entries stay as they are.
+/// Notes that a frame from `source` came from `place` at `now`, nanoseconds of the monotonic clock. Static and control-plane entries stay as they are.
 #[inline(always)]
-pub(crate) fn learn(skb: &Skb, vni: Vni, segment: Segment, source: MacAddr, place: Place) {
+pub(crate) fn learn(skb: &Skb, vni: Vni, segment: Segment, source: MacAddr, place: Place, now: u64) {
     if !segment.learning() {
         return;
     }
-    let now = clock::now();
     let Some(entry) = fdb::entry_mut(vni, source) else {
         if fdb::add_learned(vni, source, place, now) {
             debug!(skb, "VNI {}: learned {:mac}", vni.get(), source.bytes());

@@ -98,6 +98,20 @@ pub(crate) fn add_static(instance: &Instance, vni: Vni, mac: MacAddr, place: Pla
     fdb.put(key, &entry)
 }
 
+/// Removes the stations that were learned too long ago; the programs take no notice of them any more.
+///
+/// # Errors
+///
+/// Fails if the kernel does.
+pub fn sweep(instance: &Instance) -> Result<usize> {
+    let segments = maps::segments(instance)?.entries()?;
+    let now = now()?;
+    maps::fdb::remove_where(instance, |key, entry| {
+        let segment = key.vni().and_then(|vni| segments.get(&vni.get()));
+        segment.is_some_and(|segment| entry.is_aged(segment.ageing(), now))
+    })
+}
+
 /// Removes a station.
 ///
 /// # Errors

@@ -20,6 +20,8 @@ pub struct Change {
     pub learning: Option<bool>,
     /// Whether unknown unicast is flooded.
     pub flood: Option<bool>,
+    /// Seconds after which a learned station that sends nothing is forgotten; 0: never.
+    pub ageing: Option<u32>,
 }
 
 impl Change {
@@ -27,6 +29,7 @@ impl Change {
         segment
             .with_learning(self.learning.unwrap_or(segment.learning()))
             .with_flood(self.flood.unwrap_or(segment.flood()))
+            .with_ageing(self.ageing.unwrap_or(segment.ageing()))
     }
 }
 

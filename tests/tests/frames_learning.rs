@@ -1,12 +1,17 @@
 //! What single frames teach, as `overlay fdb show` has it, and what they are counted as.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result, ensure};
+use overlay_common::DropReason;
 use overlay_tests::{
     bench::{
         Bench, Fate, Hook, NOBODY, OTHER_PORT, OTHER_VNI, OTHER_VTEP, PORT, REMOTE, SECOND_PORT,
         SECOND_STATION, STATION, VNI, lab, udp_frame,
     },
     frame::Mac,
+    process::wait_until,
+    testrun::TC_REDIRECT,
 };
 use serde_json::{Value, json};
 
@@ -179,4 +184,29 @@ fn inner_frames_are_counted_by_segment_and_vtep() -> Result<()> {
         "{all:?} instead of {expected:?}"
     );
     Ok(())
+}
+
+#[test]
+fn a_silent_station_is_forgotten_with_no_agent() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    let silent = Mac([2, 0, 0, 0, 0, 0x77]);
+    bench.host().overlay(&["vni", "set", &VNI.to_string(), "--flood", "off", "--ageing", "1"])?;
+    from_tunnel(&bench, VTEP, silent, STATION)?;
+    let to = |destination| udp_frame(STATION, destination, 100);
+    let verdict =
+        |destination| Ok::<_, anyhow::Error>(bench.run(Hook::Port(PORT), &to(destination))?.0.verdict);
+    ensure!(verdict(silent)? == TC_REDIRECT, "learned just now");
+    wait_until(Instant::now() + Duration::from_secs(5), || {
+        Ok((verdict(silent)? != TC_REDIRECT).then_some(()))
+    })?;
+    bench.check(Hook::Port(PORT), &to(silent), &Fate::Dropped(DropReason::UnknownUnicast))?;
+    ensure!(verdict(REMOTE)? == TC_REDIRECT, "what a command put there does not age");
+    expect(&bench, silent, None)?;
+
+    bench.host().overlay(&["vni", "set", &VNI.to_string(), "--ageing", "0"])?;
+    from_tunnel(&bench, VTEP, silent, STATION)?;
+    let shown = bench.host().overlay_json(&["vni", "show", &VNI.to_string()])?;
+    ensure!(shown[0]["ageing_s"] == 0, "{shown}");
+    expect(&bench, silent, Some(("remote", VTEP, "learned")))
 }

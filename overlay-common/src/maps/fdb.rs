@@ -147,6 +147,16 @@ impl FdbEntry {
         self.place == place.word(vni, Origin::Learned)
     }
 
+    /// Whether it was learned, and no frame of the station seen for longer than `ageing` seconds; 0: never.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_aged(&self, ageing: u32, now: u64) -> bool {
+        const NANOSECONDS: u64 = 1_000_000_000;
+        ageing != 0
+            && matches!(self.origin(), Origin::Learned)
+            && now.saturating_sub(self.last_seen) > ageing as u64 * NANOSECONDS
+    }
+
     /// When a frame of the station was last seen: nanoseconds of the monotonic clock.
     #[inline(always)]
     #[must_use]
@@ -214,6 +224,18 @@ mod tests {
             let key = FdbKey::new(vni, mac);
             prop_assert_eq!((key.vni(), key.mac()), (Some(vni), mac));
         }
+    }
+
+    #[test]
+    fn only_learned_entries_age() {
+        const SECOND: u64 = 1_000_000_000;
+        let place = Place::Vtep(VtepId::FIRST);
+        let learned = FdbEntry::new(Vni::MAX, place, Origin::Learned, SECOND);
+        assert!(!learned.is_aged(2, 3 * SECOND));
+        assert!(learned.is_aged(2, 3 * SECOND + 1));
+        assert!(!learned.is_aged(0, u64::MAX));
+        assert!(!learned.is_aged(2, 0));
+        assert!(!FdbEntry::new(Vni::MAX, place, Origin::Static, 0).is_aged(2, u64::MAX));
     }
 
     #[test]

@@ -10,6 +10,9 @@ pub const NAME: &str = "SEGMENTS";
 /// Segments an instance can have.
 pub const MAX_ENTRIES: usize = 1 << 14;
 
+/// Seconds after which a learned station that sends nothing is forgotten, as the kernel's bridge has it.
+pub const DEFAULT_AGEING: u32 = 300;
+
 const LEARNING: u32 = 1;
 const FLOOD: u32 = 1 << 1;
 
@@ -18,14 +21,15 @@ const FLOOD: u32 = 1 << 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Segment {
     flags: u32,
+    ageing: u32,
 }
 
 map_data!(Segment);
 
 impl Default for Segment {
-    /// Learns and floods.
+    /// Learns and floods; learned stations age in [`DEFAULT_AGEING`] seconds.
     fn default() -> Self {
-        Self { flags: LEARNING | FLOOD }
+        Self { flags: LEARNING | FLOOD, ageing: DEFAULT_AGEING }
     }
 }
 
@@ -44,6 +48,19 @@ impl Segment {
         self.flags & FLOOD != 0
     }
 
+    /// Seconds after which a learned station that sends nothing is forgotten; 0: never.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ageing(self) -> u32 {
+        self.ageing
+    }
+
+    /// The same with another ageing time in seconds; 0: never.
+    #[must_use]
+    pub const fn with_ageing(self, seconds: u32) -> Self {
+        Self { ageing: seconds, ..self }
+    }
+
     /// The same with learning on or off.
     #[must_use]
     pub const fn with_learning(self, on: bool) -> Self {
@@ -57,7 +74,7 @@ impl Segment {
     }
 
     const fn with(self, flag: u32, on: bool) -> Self {
-        Self { flags: if on { self.flags | flag } else { self.flags & !flag } }
+        Self { flags: if on { self.flags | flag } else { self.flags & !flag }, ..self }
     }
 }
 
@@ -72,5 +89,6 @@ mod tests {
         assert!(!segment.with_learning(false).learning());
         assert!(segment.with_learning(false).flood());
         assert!(segment.with_flood(false).with_flood(true).flood());
+        assert_eq!(segment.with_ageing(7).with_flood(false).ageing(), 7);
     }
 }

@@ -1,7 +1,10 @@
 use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::HashMap, macros::btf_map};
 use overlay_common::{
     MacAddr, Vni,
-    maps::fdb::{DEFAULT_ENTRIES, FdbEntry, FdbKey, Origin, Place},
+    maps::{
+        fdb::{DEFAULT_ENTRIES, FdbEntry, FdbKey, Origin, Place},
+        segment::Segment,
+    },
 };
 
 use super::NO_PREALLOC;
@@ -12,11 +15,16 @@ const EEXIST: i32 = -17;
 #[btf_map]
 static FDB: HashMap<FdbKey, FdbEntry, { DEFAULT_ENTRIES as usize }, NO_PREALLOC> = HashMap::new();
 
-/// Where the station `mac` of segment `vni` is.
+/// Where the station `mac` of segment `vni` is, unless it was learned too long ago; `now` is nanoseconds of the monotonic
+/// clock.
 #[inline(always)]
-pub(crate) fn place(vni: Vni, mac: MacAddr) -> Option<Place> {
-    // SAFETY: a shared read of one word that writers change as a whole.
-    unsafe { FDB.get(FdbKey::new(vni, mac)) }.and_then(|entry| entry.place(vni))
+pub(crate) fn place(vni: Vni, segment: Segment, mac: MacAddr, now: u64) -> Option<Place> {
+    // SAFETY: a shared read of words that writers change as a whole.
+    let entry = unsafe { FDB.get(FdbKey::new(vni, mac)) }?;
+    if entry.is_aged(segment.ageing(), now) {
+        return None;
+    }
+    entry.place(vni)
 }
 
 /// The entry of the station `mac` of segment `vni`, to be changed in place by [`FdbEntry::touch`] and

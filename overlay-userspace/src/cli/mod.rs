@@ -93,10 +93,11 @@ impl Session {
         Instance::open(&self.name()?)
     }
 
-    /// The same, without the ports whose devices are gone, and a connection to the kernel.
+    /// The same, without the ports whose devices are gone and the stations that have aged, and a connection to the kernel.
     async fn open_with_netlink(&self) -> Result<(Instance, Netlink)> {
         let (instance, netlink) = (self.open()?, Netlink::connect()?);
         crate::port::prune(&instance, &netlink).await?;
+        crate::fdb::sweep(&instance)?;
         Ok((instance, netlink))
     }
 }

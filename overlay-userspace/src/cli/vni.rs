@@ -55,11 +55,18 @@ pub(super) struct Settings {
     /// Flood frames to stations that are not known [default: on]
     #[arg(long, value_enum)]
     flood: Option<Switch>,
+    /// Forget a learned station that sends nothing for so long; 0: never [default: 300]
+    #[arg(long, value_name = "SECONDS")]
+    ageing: Option<u32>,
 }
 
 impl From<Settings> for Change {
     fn from(settings: Settings) -> Self {
-        Self { learning: settings.learning.map(bool::from), flood: settings.flood.map(bool::from) }
+        Self {
+            learning: settings.learning.map(bool::from),
+            flood: settings.flood.map(bool::from),
+            ageing: settings.ageing,
+        }
     }
 }
 
@@ -68,6 +75,7 @@ struct Row {
     vni: u32,
     learning: bool,
     flood: bool,
+    ageing_s: u32,
     ports: Vec<String>,
     remotes: Vec<String>,
 }
@@ -79,8 +87,8 @@ impl Vni {
             Self::Add { vni, settings, exist_ok } => {
                 exist_ok.apply(segment::add(&instance, &netlink, vni, settings.into()).await)
             }
-            Self::Set { settings: Settings { learning: None, flood: None }, .. } => {
-                Err(Error::Usage("nothing to set; name --learning or --flood".to_owned()))
+            Self::Set { settings: Settings { learning: None, flood: None, ageing: None }, .. } => {
+                Err(Error::Usage("nothing to set; name --learning, --flood or --ageing".to_owned()))
             }
             Self::Set { vni, settings } => segment::set(&instance, vni, settings.into()),
             Self::Del { vni, missing_ok } => missing_ok.apply(segment::del(&instance, vni)),
@@ -103,6 +111,7 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         vni: view.vni.get(),
         learning: view.settings.learning(),
         flood: view.settings.flood(),
+        ageing_s: view.settings.ageing(),
         ports: view.ports.into_iter().map(name_of).collect(),
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
     }
@@ -111,12 +120,13 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
 fn table(rows: &[Row]) -> Table {
     let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
     let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
-    let mut table = Table::new(["VNI", "LEARNING", "FLOOD", "PORTS", "REMOTES"]);
+    let mut table = Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "PORTS", "REMOTES"]);
     for row in rows {
         table.row([
             row.vni.to_string(),
             on_off(row.learning),
             on_off(row.flood),
+            if row.ageing_s == 0 { "never".to_owned() } else { format!("{}s", row.ageing_s) },
             list(&row.ports),
             list(&row.remotes),
         ]);
