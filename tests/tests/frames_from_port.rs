@@ -210,7 +210,7 @@ fn the_kernel_resolves_a_next_hop_that_is_unknown() -> Result<()> {
         let (outcome, drops) = bench.run(hook, frame)?;
         ensure!(outcome.verdict == TC_REDIRECT && drops.is_empty(), "{}, {drops:?}", outcome.verdict);
         outer.udp.source = u16::from_be_bytes([outcome.frame[34], outcome.frame[35]]);
-        same(&outcome.frame[14..], &outer.frame(frame)[14..])?;
+        same(&outcome.frame[12..], &outer.frame(frame)[12..])?;
     }
     let mac = lab.host(2).mac;
     bench.host().netns.ip(&format!("neigh replace {OTHER_VTEP} lladdr {mac} dev u1 nud permanent"))?;

@@ -27,8 +27,14 @@ pub struct NextHop {
 map_data!(NextHop);
 
 impl NextHop {
-    /// No way known: zeros, never fresh.
-    pub const NONE: Self = Self { ethernet: [0; eth::LEN], mtu: 0, uplink: 0, pad: 0, fresh_until: 0 };
+    /// No way known: no addresses, never fresh. The Ethernet header says all the same that IPv4 follows.
+    pub const NONE: Self = Self {
+        ethernet: eth::ipv4_header(MacAddr::new([0; 6]), MacAddr::new([0; 6])),
+        mtu: 0,
+        uplink: 0,
+        pad: 0,
+        fresh_until: 0,
+    };
 
     /// To `destination` out of `uplink`, whose own address is `source`; `mtu` bounds the outer IP packet, in bytes.
     #[inline(always)]
