@@ -183,7 +183,7 @@ rustc-web:
   Candidate: 1.85.0+dfsg3-1~deb12u3
   Version table:
      1.85.0+dfsg3-1~deb12u3 500
-        500 http://deb.debian.org/debian bookworm/main amd64 Packages
+        500 http://mirror.example/debian bookworm/main amd64 Packages
 rust-clippy:
   Installed: (none)
   Candidate: (none)
