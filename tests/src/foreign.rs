@@ -63,6 +63,12 @@ impl Foreign {
         })
     }
 
+    /// On the ingress of `device`, by TCX: it counts only what metadata comes with whose first 64 bits are not zero.
+    pub fn metadata(netns: &NetNs, device: &str) -> Result<Self> {
+        let order = || Ok(TcAttachOptions::TcxOrder(LinkOrder::default()));
+        Self::tc_with(netns, device, &metadata_or_skip(), order)
+    }
+
     /// On the XDP hook of `device`, in native mode.
     pub fn xdp(netns: &NetNs, device: &str) -> Result<Self> {
         Self::xdp_in(netns, device, XdpMode::Driver)
@@ -74,7 +80,7 @@ impl Foreign {
     }
 
     fn xdp_in(netns: &NetNs, device: &str, mode: XdpMode) -> Result<Self> {
-        let (counter, info, name, _fd) = load(XDP, XDP_PASS)?;
+        let (counter, info, name, _fd) = load(XDP, &[], XDP_PASS)?;
         let mut program = Xdp::from_program_info(info, name, XdpAttachType::Interface)?;
         netns.enter(|| Ok(program.attach(device, mode)?))?;
         Ok(Self { counter, attached: Attached::Xdp(program) })
@@ -85,7 +91,16 @@ impl Foreign {
         device: &str,
         options: impl FnOnce() -> Result<TcAttachOptions> + Send,
     ) -> Result<Self> {
-        let (counter, info, name, _fd) = load(SCHED_CLS, TC_NEXT)?;
+        Self::tc_with(netns, device, &[], options)
+    }
+
+    fn tc_with(
+        netns: &NetNs,
+        device: &str,
+        condition: &[u64],
+        options: impl FnOnce() -> Result<TcAttachOptions> + Send,
+    ) -> Result<Self> {
+        let (counter, info, name, _fd) = load(SCHED_CLS, condition, TC_NEXT)?;
         let mut program = SchedClassifier::from_program_info(info, name)?;
         netns.enter(|| Ok(program.attach_with_options(device, TcAttachType::Ingress, options()?)?))?;
         Ok(Self { counter, attached: Attached::Tc(program) })
@@ -133,11 +148,11 @@ struct ProgramAttributes {
 /// The counter, the program, its name, and the descriptor that keeps it until it is attached.
 type Loaded = (Array<MapData, u64>, ProgramInfo, Cow<'static, str>, OwnedFd);
 
-fn load(program_type: u32, verdict: i32) -> Result<Loaded> {
+fn load(program_type: u32, condition: &[u64], verdict: i32) -> Result<Loaded> {
     let map = MapAttributes { map_type: ARRAY, key_size: 4, value_size: 8, max_entries: 1 };
     // SAFETY: the attributes hold no pointers.
     let map = unsafe { bpf(MAP_CREATE, &map) }.context("BPF_MAP_CREATE")?;
-    let instructions = count_and_return(map.as_raw_fd(), verdict);
+    let instructions = [condition, &count_and_return(map.as_raw_fd(), verdict)].concat();
     let name = format!("f{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let license = CString::new("GPL")?;
     let mut attributes = ProgramAttributes {
@@ -174,7 +189,34 @@ unsafe fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
     }
 }
 
-/// Adds 1 to the value at key 0 of the array, and returns `verdict` (instruction encoding: RFC 9669).
+/// Encodes an instruction (RFC 9669).
+fn instruction(code: u64, destination: u64, source: u64, offset: i16, value: i32) -> u64 {
+    code | destination << 8
+        | source << 12
+        | u64::from(offset.cast_unsigned()) << 16
+        | u64::from(value.cast_unsigned()) << 32
+}
+
+/// Skips the counting of [`count_and_return`], which has to follow, for a packet without metadata that does not start
+/// with zeros. The offsets are those of `struct __sk_buff` (`linux/bpf.h`).
+fn metadata_or_skip() -> Vec<u64> {
+    const R0: u64 = 0;
+    const R1: u64 = 1;
+    const R2: u64 = 2;
+    const R3: u64 = 3;
+    const R4: u64 = 4;
+    vec![
+        instruction(0x61, R2, R1, 140, 0), // r2 = r1->data_meta
+        instruction(0x61, R3, R1, 76, 0),  // r3 = r1->data
+        instruction(0xbf, R4, R2, 0, 0),   // r4 = r2
+        instruction(0x07, R4, 0, 0, 8),    // r4 += 8
+        instruction(0x2d, R4, R3, 11, 0),  // if r4 > r3 goto +11, where it returns
+        instruction(0x79, R0, R2, 0, 0),   // r0 = *(u64 *)r2
+        instruction(0x15, R0, 0, 9, 0),    // if r0 == 0 goto +9
+    ]
+}
+
+/// Adds 1 to the value at key 0 of the array, and returns `verdict`.
 fn count_and_return(counter: i32, verdict: i32) -> Vec<u64> {
     const R0: u64 = 0;
     const R1: u64 = 1;
@@ -183,12 +225,6 @@ fn count_and_return(counter: i32, verdict: i32) -> Vec<u64> {
     const PSEUDO_MAP_FD: u64 = 1;
     const MAP_LOOKUP_ELEM: i32 = 1;
     const NEXT_PART: u64 = 0;
-    let instruction = |code: u64, destination: u64, source: u64, offset: i16, value: i32| {
-        code | destination << 8
-            | source << 12
-            | u64::from(offset.cast_unsigned()) << 16
-            | u64::from(value.cast_unsigned()) << 32
-    };
     vec![
         instruction(0x62, R10, 0, -4, 0),                 // *(u32 *)(r10 - 4) = 0
         instruction(0xbf, R2, R10, 0, 0),                 // r2 = r10

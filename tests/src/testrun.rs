@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, TestRunResult, Xdp};
+use aya::programs::{SchedClassifier, TestRun as _, TestRunAttrs, TestRunOptions, TestRunResult, Xdp};
 use aya_obj::programs::XdpAttachType;
 
 use crate::{netns::NetNs, overlay::Instance};
@@ -45,6 +45,7 @@ mod sk_buff {
 /// The fields of `struct xdp_md` (`linux/bpf.h`), in 32-bit words.
 mod xdp_md {
     pub(super) const WORDS: usize = 6;
+    pub(super) const DATA: usize = 0;
     pub(super) const DATA_END: usize = 1;
     pub(super) const INGRESS_IFINDEX: usize = 3;
 }
@@ -62,6 +63,28 @@ pub fn xdp(instance: &Instance<'_>, program: &str, device: &str, frame: &[u8]) -
     let program =
         Xdp::from_pin(&path, XdpAttachType::Interface).with_context(|| path.display().to_string())?;
     run_xdp(&program, &instance.host.netns, device, frame)
+}
+
+/// Has `device` of the host receive `frame` with `metadata` in front of it, as an XDP program could leave it there. The
+/// kernel insists on multiples of four bytes. The program that the frame goes through is `from_uplink_xdp`, which lets
+/// what is no packet of a tunnel pass as it is.
+pub fn receive(instance: &Instance<'_>, device: &str, metadata: &[u8], frame: &[u8]) -> Result<()> {
+    let path = pin(instance, "from_uplink_xdp");
+    let program =
+        Xdp::from_pin(&path, XdpAttachType::Interface).with_context(|| path.display().to_string())?;
+    let netns = &instance.host.netns;
+    let bytes = [metadata, frame].concat();
+    let mut context = [0_u32; xdp_md::WORDS];
+    context[xdp_md::DATA] = u32::try_from(metadata.len())?;
+    context[xdp_md::DATA_END] = u32::try_from(bytes.len())?;
+    context[xdp_md::INGRESS_IFINDEX] = netns.ifindex(device)?;
+    let context: Vec<u8> = context.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(&bytes);
+    options.ctx_in = Some(&context);
+    options.attrs = TestRunAttrs::new().xdp_live_frames(1);
+    netns.enter(|| Ok(program.test_run(options)?)).context("BPF_PROG_TEST_RUN")?;
+    Ok(())
 }
 
 /// Of the context the kernel takes the two indices; what else it would take is left zero, as it insists

@@ -100,6 +100,7 @@ fn what_makes_no_sense() -> Result<()> {
             ("port add nosuch --vni 100", FAILED, "nosuch"),
             ("port add u1 --vni 100", FAILED, "u1"),
             ("port add p100-1 --vni 200", EXISTS, "p100-1"),
+            ("vni del 100", FAILED, "1 ports and 1 tunnels"),
             ("fdb add --vni 100 02:00:00:00:00:02 --port nosuch", FAILED, "nosuch"),
             ("fdb add --vni 100 02:00:00:00:00:02 --port v0", MISSING, "v0"),
             ("fdb add --vni 100 02:00:00:00:00:02 --remote 10.0.0.9", MISSING, "10.0.0.9"),

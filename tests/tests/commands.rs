@@ -30,8 +30,29 @@ fn a_deleted_tunnel_carries_nothing() -> Result<()> {
     ensure!(sent.is_empty(), "{} frames went out without a tunnel", sent.len());
     let shown = lab.host(1).overlay_json(&["tunnel", "show"])?;
     ensure!(shown.as_array().is_some_and(Vec::is_empty), "{shown}");
+    let status = lab.host(1).overlay_json(&["status"])?;
+    ensure!(status["vteps"] == 0, "{status}");
     lab.host(1).overlay(&["tunnel", "add", "--vni", "100", "--remote", "10.0.0.2"])?;
     traffic::ping(&workloads[0].netns, to, 3)
+}
+
+#[test]
+fn a_deleted_tunnel_leaves_those_of_other_segments() -> Result<()> {
+    let lab = Lab::new(2)?;
+    let instances = mesh::up(&lab, &[])?;
+    let workloads = mesh::segment(&instances, VNI)?;
+    instances[0].reach(200, lab.host(2))?;
+    lab.host(1).overlay(&["fdb", "add", "--vni", "200", "02:ee:00:00:00:07", "--remote", "10.0.0.2"])?;
+    lab.host(1).overlay(&["fdb", "add", "--vni", "100", "02:ee:00:00:00:07", "--remote", "10.0.0.2"])?;
+    traffic::ping(&workloads[0].netns, workloads[1].v4.into(), 3)?;
+    lab.host(1).overlay(&["tunnel", "del", "--vni", "200", "--remote", "10.0.0.2"])?;
+    let left = lab.host(1).overlay_json(&["fdb", "show", "--vni", "200"])?;
+    ensure!(left == serde_json::json!([]), "{left}");
+    let segment = lab.host(1).overlay_json(&["vni", "show", "200"])?;
+    ensure!(segment[0]["remotes"] == serde_json::json!([]), "{segment}");
+    let kept = lab.host(1).overlay_json(&["fdb", "show", "--vni", "100"])?;
+    ensure!(kept.to_string().contains("02:ee:00:00:00:07"), "{kept}");
+    traffic::ping(&workloads[0].netns, workloads[1].v4.into(), 3)
 }
 
 #[test]

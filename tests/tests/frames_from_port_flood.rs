@@ -1,13 +1,24 @@
 //! Copies that `from_port` sends: one to every other port of the segment, one to every remote VTEP.
 
-use std::net::Ipv4Addr;
+use std::{
+    collections::BTreeSet,
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
+use overlay_common::DropReason;
 use overlay_tests::{
     bench::{Bench, Fate, Hook, OTHER_PORT, PORT, SECOND_PORT, STATION, VNI, lab, same, udp_frame},
     frame::{Arp, ETHER_EXPERIMENT, ETHER_IPV6, Ethernet, IP_UDP, Ipv4, Ipv6, Mac, Network as _, Outer, Udp},
+    process::wait_until,
     testrun::TC_REDIRECT,
-    wire::{Direction, Wire},
+    topology::Lab,
+    wire::{Direction, Received, Wire},
 };
 
 const FROM_PORT: Hook<'_> = Hook::Port(PORT);
@@ -96,5 +107,106 @@ fn without_remote_vteps_the_ports_get_theirs() -> Result<()> {
     }
     let strays = sender.collect(|frame| frame.bytes.windows(6).any(|part| part == STATION.0))?;
     ensure!(strays.is_empty(), "{} copies came back", strays.len());
+    Ok(())
+}
+
+#[test]
+fn what_nobody_gets_is_dropped_and_counted() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    bench.add_port("r1", 7)?;
+    for (index, frame) in flooded()?.into_iter().enumerate() {
+        let fate = Fate::Dropped(DropReason::NoReceivers);
+        bench.check(Hook::Port("r1"), &frame, &fate).with_context(|| format!("frame {index}"))?;
+    }
+    let stats = bench.host().overlay_json(&["stats", "--vni", "7"])?;
+    ensure!(stats["segments"][0]["tx_packets"] == 0, "{stats}");
+    Ok(())
+}
+
+/// The port `r1` in segment 7, which has tunnels to `unresolved` VTEPs and then to host 2.
+fn with_unresolved<'a>(lab: &'a Lab, unresolved: &[&str]) -> Result<Bench<'a>> {
+    let bench = Bench::new(lab, &["--xdp", "off"])?;
+    bench.add_port("r1", 7)?;
+    for vtep in unresolved {
+        bench.add_tunnel(7, vtep)?;
+    }
+    bench.add_tunnel(7, &lab.host(2).v4.to_string())?;
+    Ok(bench)
+}
+
+/// Floods a frame into segment 7: to whom the frame itself goes, to whom copies went, and how many were lost.
+fn flood(bench: &Bench<'_>, wire: &Wire, inner: &[u8]) -> Result<(Ipv4Addr, Vec<Ipv4Addr>, u64)> {
+    let (outcome, drops) = bench.run(Hook::Port("r1"), inner)?;
+    ensure!(outcome.verdict == TC_REDIRECT, "{}, {drops:?}", outcome.verdict);
+    let lost = match drops[..] {
+        [] => 0,
+        [(DropReason::NextHopUnresolved, lost)] => lost,
+        _ => anyhow::bail!("{drops:?}"),
+    };
+    let copies = wire.collect(|frame| frame.bytes.ends_with(&inner[14..]))?;
+    let target = |copy: &Received| Ok(Outer::<Ipv4>::parse(&copy.bytes)?.0.ip.destination);
+    let copies = copies.iter().map(target).collect::<Result<_>>()?;
+    // The kernel fills in the Ethernet header of a packet whose next hop it has to resolve.
+    let itself: [u8; 4] =
+        *outcome.frame.get(30..34).and_then(|bytes| bytes.first_chunk()).context("no IP")?;
+    Ok((itself.into(), copies, lost))
+}
+
+#[test]
+fn a_vtep_whose_next_hop_is_unknown_gets_the_frame_itself() -> Result<()> {
+    let lab = lab()?;
+    let bench = with_unresolved(&lab, &MORE_VTEPS[..1])?;
+    let wire = Wire::open(&lab.host(2).netns, "u2", Direction::In)?;
+    for (index, frame) in flooded()?.into_iter().enumerate() {
+        let receivers = flood(&bench, &wire, &frame)?;
+        let expected = (MORE_VTEPS[0].parse()?, vec![lab.host(2).v4], 0);
+        ensure!(receivers == expected, "frame {index}: {receivers:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn of_several_unknown_next_hops_each_has_its_turn() -> Result<()> {
+    let lab = lab()?;
+    let bench = with_unresolved(&lab, &MORE_VTEPS)?;
+    let wire = Wire::open(&lab.host(2).netns, "u2", Direction::In)?;
+    let everyone: BTreeSet<Ipv4Addr> = [MORE_VTEPS[0].parse()?, MORE_VTEPS[1].parse()?].into();
+    let mut served = BTreeSet::new();
+    wait_until(Instant::now() + Duration::from_secs(10), || {
+        let (itself, copies, lost) = flood(&bench, &wire, &udp_frame(STATION, Mac::BROADCAST, 101))?;
+        ensure!(copies == [lab.host(2).v4] && lost == 1, "copies to {copies:?}, {lost} lost");
+        served.insert(itself);
+        Ok((served == everyone).then_some(()))
+    })
+    .with_context(|| format!("only {served:?} of {everyone:?}"))
+}
+
+#[test]
+fn a_next_hop_that_is_no_longer_known_goes_on_for_copies() -> Result<()> {
+    // Each CPU keeps next hops of its own.
+    let (this, mut one) = (Pid::from_raw(0), CpuSet::new());
+    let allowed = sched_getaffinity(this)?;
+    one.set((0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu) == Ok(true)).context("no CPU")?)?;
+    sched_setaffinity(this, &one)?;
+    let lab = lab()?;
+    let bench = with_unresolved(&lab, &MORE_VTEPS)?;
+    let netns = &bench.host().netns;
+    let wire = Wire::open(&lab.host(2).netns, "u2", Direction::In)?;
+    for vtep in MORE_VTEPS {
+        netns.ip(&format!("neigh replace {vtep} lladdr {} dev u1 nud permanent", lab.host(2).mac))?;
+    }
+    let frame = udp_frame(STATION, Mac::BROADCAST, 101);
+    let (more, host_2) = ([MORE_VTEPS[0].parse()?, MORE_VTEPS[1].parse()?], lab.host(2).v4);
+    ensure!(flood(&bench, &wire, &frame)? == (host_2, more.to_vec(), 0), "all are known");
+    for vtep in MORE_VTEPS {
+        netns.ip(&format!("neigh del {vtep} dev u1"))?;
+    }
+    // Long after an answer of the FIB has ceased to be fresh.
+    let forgotten = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < forgotten {
+        let receivers = flood(&bench, &wire, &frame)?;
+        ensure!(receivers == (host_2, more.to_vec(), 0), "{receivers:?}");
+    }
     Ok(())
 }

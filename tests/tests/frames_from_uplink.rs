@@ -121,7 +121,7 @@ fn what_is_not_ours_passes_untouched() -> Result<()> {
     let bench = Bench::new(&lab, &["--xdp", "off"])?;
     bench.host().netns.ip("addr add 10.0.0.9/24 dev u1")?;
     let inner = udp_frame(REMOTE, STATION, 98);
-    let changes: [Change<'_>; 17] = [
+    let changes: [Change<'_>; 18] = [
         ("the next port", &|outer| outer.udp.destination = 4790),
         ("the port that Linux had first", &|outer| outer.udp.destination = 8472),
         ("port 0", &|outer| outer.udp.destination = 0),
@@ -130,6 +130,7 @@ fn what_is_not_ours_passes_untouched() -> Result<()> {
         ("to an address that is no VTEP's", &|outer| outer.ip.destination = [10, 0, 0, 9].into()),
         ("to the subnet", &|outer| outer.ip.destination = [10, 0, 0, 255].into()),
         ("to everyone", &|outer| outer.ip.destination = [255; 4].into()),
+        ("to nowhere", &|outer| outer.ip.destination = [0; 4].into()),
         ("to a group", &|outer| outer.ip.destination = [239, 1, 1, 1].into()),
         ("TCP", &|outer| outer.ip.protocol = IP_TCP),
         ("ICMP", &|outer| outer.ip.protocol = IP_ICMP),
@@ -258,4 +259,17 @@ fn what_nobody_is_known_for_goes_to_every_port_and_nowhere_else() -> Result<()> 
         ensure!(strays.is_empty(), "{} copies went elsewhere", strays.len());
     }
     Ok(())
+}
+
+#[test]
+fn what_no_port_is_there_for_is_dropped_and_counted() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    bench.add_tunnel(7, &lab.host(2).v4.to_string())?;
+    let mut rows = Vec::new();
+    for (what, to) in [("to everyone", Mac::BROADCAST), ("to nobody known", NOBODY)] {
+        let packet = bench.packet(&udp_frame(REMOTE, to, 98), |outer| outer.vxlan.vni = 7)?;
+        rows.push(Row::new(what, packet, Fate::Dropped(DropReason::NoReceivers)));
+    }
+    bench.table(UPLINK, &rows)
 }

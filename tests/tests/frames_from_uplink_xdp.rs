@@ -211,3 +211,25 @@ fn a_packet_within_a_frame_is_not_ours() -> Result<()> {
     }
     Ok(())
 }
+
+/// The kernel takes the tag off the bytes before TC sees them.
+#[test]
+fn a_packet_in_a_vlan_is_not_ours() -> Result<()> {
+    let lab = lab()?;
+    for xdp in ["off", "native", "generic"] {
+        let bench = Bench::new(&lab, &["--xdp", xdp])?;
+        let before = bench.host().drops()?;
+        let wire = Wire::open(&lab.host(2).netns, &lab.host(2).uplink, Direction::In)?;
+        let station = bench.station(PORT)?;
+        let (inner, last) = (udp_frame(REMOTE, STATION, 105), udp_frame(REMOTE, STATION, 106));
+        wire.send(&bench.packet(&inner, |outer| outer.ethernet.tag = Some(7))?)?;
+        wire.send(&bench.packet(&last, |_| {})?)?;
+        let seen =
+            station.collect_to(|frame| frame.bytes == last, |frame| frame.bytes.ends_with(&inner[14..]))?;
+        ensure!(seen.is_empty(), "with {xdp} XDP it was taken for a packet of ours");
+        let dropped = bench.host().drops_since(&before)?;
+        ensure!(dropped.is_empty(), "with {xdp} XDP {dropped:?}");
+        bench.instance.down()?;
+    }
+    Ok(())
+}

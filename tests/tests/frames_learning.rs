@@ -143,6 +143,9 @@ fn nothing_is_learned_from_what_is_not_believed() -> Result<()> {
 fn inner_frames_are_counted_by_segment_and_vtep() -> Result<()> {
     let lab = lab()?;
     let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    bench.add_tunnel(VNI, SECOND_VTEP)?;
+    let mac = lab.host(2).mac;
+    bench.host().netns.ip(&format!("neigh replace {SECOND_VTEP} lladdr {mac} dev u1 nud permanent"))?;
     let counts = || -> Result<Vec<Value>> {
         let stats = bench.host().overlay_json(&["stats"])?;
         stats["segments"].as_array().cloned().with_context(|| format!("{stats}"))
@@ -158,6 +161,7 @@ fn inner_frames_are_counted_by_segment_and_vtep() -> Result<()> {
     bench.check(UPLINK, &bench.packet(&udp_frame(REMOTE, Mac::BROADCAST, 70), |_| {})?, &Fate::Copied)?;
     bench.run(Hook::Port(PORT), &udp_frame(STATION, REMOTE, 200))?;
     from_port(&bench, PORT, STATION, SECOND_STATION)?;
+    bench.run(Hook::Port(PORT), &udp_frame(STATION, Mac::BROADCAST, 60))?;
     // What is dropped or not ours counts nowhere.
     bench.run(UPLINK, &bench.packet(&inner, |outer| outer.vxlan.vni = OTHER_VNI)?)?;
     bench.run(Hook::Port(PORT), &udp_frame(Mac::BROADCAST, REMOTE, 200))?;
@@ -174,8 +178,9 @@ fn inner_frames_are_counted_by_segment_and_vtep() -> Result<()> {
     };
     let all = counts()?;
     let expected = [
-        row(VNI, None, (1, 100), (0, 0)),
-        row(VNI, Some(VTEP), (1, 200), (3, 270)),
+        row(VNI, None, (2, 160), (0, 0)),
+        row(VNI, Some(VTEP), (2, 260), (3, 270)),
+        row(VNI, Some(SECOND_VTEP), (1, 60), (0, 0)),
         row(OTHER_VNI, None, (0, 0), (0, 0)),
         row(OTHER_VNI, Some(OTHER_VTEP), (0, 0), (0, 0)),
     ];
@@ -209,4 +214,58 @@ fn a_silent_station_is_forgotten_with_no_agent() -> Result<()> {
     let shown = bench.host().overlay_json(&["vni", "show", &VNI.to_string()])?;
     ensure!(shown[0]["ageing_s"] == 0, "{shown}");
     expect(&bench, silent, Some(("remote", VTEP, "learned")))
+}
+
+#[test]
+fn a_station_that_is_heard_again_is_young_again() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    let age = || -> Result<u64> {
+        let all = bench.host().overlay_json(&["fdb", "show"])?;
+        let entries = all.as_array().context("no array")?;
+        let found = entries.iter().find(|entry| entry["mac"] == NOBODY.to_string());
+        found.and_then(|entry| entry["age_s"].as_u64()).with_context(|| format!("{NOBODY}: {all}"))
+    };
+    from_port(&bench, PORT, NOBODY, SECOND_STATION)?;
+    wait_until(Instant::now() + Duration::from_secs(10), || Ok((age()? >= 2).then_some(())))?;
+    from_port(&bench, PORT, NOBODY, SECOND_STATION)?;
+    ensure!(age()? < 2, "{} seconds old", age()?);
+    Ok(())
+}
+
+#[test]
+fn a_full_fdb_learns_no_more_and_prefers_what_it_is_told() -> Result<()> {
+    let lab = lab()?;
+    // The stations that the bench knows from the start, and two more.
+    let bench = Bench::new(&lab, &["--xdp", "off", "--fdb-size", "7"])?;
+    let stations = [1, 2, 3, 4].map(|number| Mac([2, 0, 0, 0, 8, number]));
+    for station in &stations[..2] {
+        from_port(&bench, PORT, *station, SECOND_STATION)?;
+        expect(&bench, *station, Some(("port", PORT, "learned")))?;
+    }
+    for _ in 0..3 {
+        from_port(&bench, PORT, stations[2], SECOND_STATION)?;
+    }
+    expect(&bench, stations[2], None)?;
+    let stats = bench.host().overlay_json(&["stats", "--vni", &VNI.to_string()])?;
+    let rows = stats["segments"].as_array().context("no array")?;
+    let not_learned: Vec<_> = rows.iter().filter(|row| row["not_learned"] != 0).collect();
+    ensure!(not_learned.len() == 1 && not_learned[0]["not_learned"] == 3, "{stats}");
+    bench.add_station(VNI, stations[3], ["--port", PORT])?;
+    expect(&bench, stations[3], Some(("port", PORT, "static")))?;
+    expect(&bench, stations[0], None)?;
+    expect(&bench, stations[1], Some(("port", PORT, "learned")))
+}
+
+#[test]
+fn a_flush_takes_what_one_segment_has_learned() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    from_tunnel(&bench, VTEP, NOBODY, STATION)?;
+    bench.run(Hook::Port(OTHER_PORT), &udp_frame(NOBODY, REMOTE, 100))?;
+    bench.host().overlay(&["fdb", "flush", "--vni", &VNI.to_string()])?;
+    expect(&bench, NOBODY, None)?;
+    expect(&bench, STATION, Some(("port", PORT, "static")))?;
+    ensure!(entry(&bench, OTHER_VNI, NOBODY)?.is_some(), "the other segment was flushed");
+    Ok(())
 }

@@ -7,13 +7,14 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use overlay_tests::{
-    frame::Mac,
+    frame::{ETHER_EXPERIMENT, Ethernet, Mac},
     mesh,
     netns::NetNs,
     overlay::Instance,
     process::wait_until,
-    topology::{Host, Lab, Plan, cable},
+    topology::{Host, Lab, Plan, Workload, cable},
     traffic,
+    wire::{Direction, Wire},
 };
 
 const VNI: u32 = 100;
@@ -165,6 +166,27 @@ fn neighbours_that_the_kernel_forgot_are_resolved_again() -> Result<()> {
     }
     for workload in &workloads[1..] {
         traffic::ping(&workloads[0].netns, workload.v4.into(), 3)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn frames_of_any_kind_wait_until_their_next_hop_is_resolved() -> Result<()> {
+    let lab = Lab::new(2)?;
+    let instances = mesh::up(&lab, &[])?;
+    let workloads = mesh::segment(&instances, VNI)?;
+    mesh::exchange(&workloads[0], &workloads[1], 1 << 16)?;
+    let sender = Wire::open(&workloads[0].netns, Workload::DEVICE, Direction::In)?;
+    let receiver = Wire::open(&workloads[1].netns, Workload::DEVICE, Direction::In)?;
+    // Longer than what was resolved before is used, several times.
+    let end = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < end {
+        for destination in [workloads[1].mac, Mac::BROADCAST] {
+            lab.host(1).netns.ip("neighbour flush all")?;
+            let frame = Ethernet::new(workloads[0].mac, destination, ETHER_EXPERIMENT).frame(&[7; 60]);
+            sender.send(&frame)?;
+            receiver.expect("the frame", |received| received.bytes == frame)?;
+        }
     }
     Ok(())
 }
