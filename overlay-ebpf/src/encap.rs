@@ -36,6 +36,8 @@ pub(crate) struct Inner {
     largest: u32,
     gso: Gso,
     source_port: u16,
+    /// When it came, nanoseconds of the monotonic clock.
+    now: u64,
 }
 
 /// How the kernel carries a frame.
@@ -50,9 +52,9 @@ enum Gso {
 }
 
 impl Inner {
-    /// Takes the measures of a frame of segment `vni`.
+    /// Takes the measures of a frame of segment `vni` that came at `now`.
     #[inline(always)]
-    pub(crate) fn new(skb: &Skb, vni: Vni, frame: Frame) -> Result<Self, DropReason> {
+    pub(crate) fn new(skb: &Skb, vni: Vni, frame: Frame, now: u64) -> Result<Self, DropReason> {
         let len = skb.len();
         let (largest, gso) = match skb.gso_size() {
             0 => (len, Gso::None),
@@ -62,7 +64,7 @@ impl Inner {
             }
         };
         let source_port = udp::source_port(skb.flow_hash());
-        Ok(Self { vni, frame, len, packets: skb.packets(), largest, gso, source_port })
+        Ok(Self { vni, frame, len, packets: skb.packets(), largest, gso, source_port, now })
     }
 
     /// What the frame counts for.
@@ -95,7 +97,8 @@ impl Target {
     #[inline(always)]
     pub(crate) fn find(skb: &Skb, id: VtepId, inner: &Inner) -> Result<Self, DropReason> {
         let vtep = vteps::get(id).ok_or(DropReason::UnknownVtep)?;
-        let way = next_hop::find(skb, id, vtep, inner.largest + outer::IPV4_OVERHEAD as u32)?;
+        let ip_len = inner.largest + outer::IPV4_OVERHEAD as u32;
+        let way = next_hop::find(skb, id, vtep, ip_len, inner.now)?;
         Ok(Self { id, vtep, way })
     }
 

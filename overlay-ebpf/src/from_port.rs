@@ -35,7 +35,7 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     learn(skb, vni, segment, frame.source(), place_of(device, port), now);
 
     let destination = frame.destination();
-    let inner = Inner::new(skb, vni, frame)?;
+    let inner = Inner::new(skb, vni, frame, now)?;
     let place = if destination.is_group() { None } else { fdb::place(vni, segment, destination, now) };
     match place {
         Some(Place::Vtep(id)) => Target::find(skb, id, &inner)?.send(skb, &inner),

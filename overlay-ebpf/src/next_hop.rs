@@ -16,7 +16,6 @@ use overlay_common::{
 };
 
 use crate::{
-    clock,
     maps::{next_hops, uplinks},
     redirect::Neighbour,
     skb::Skb,
@@ -45,11 +44,11 @@ pub(crate) enum Way {
 
 /// Finds the way to `vtep`: this CPU's last answer from the kernel's FIB while that is fresh, else a new one.
 ///
-/// `ip_len` is the length of the largest outer IP packet that will be sent, in bytes.
+/// `ip_len` is the length of the largest outer IP packet that will be sent, in bytes; `now` is nanoseconds of the monotonic
+/// clock.
 #[inline(always)]
-pub(crate) fn find(skb: &Skb, id: VtepId, vtep: &Vtep, ip_len: u32) -> Result<Way, DropReason> {
+pub(crate) fn find(skb: &Skb, id: VtepId, vtep: &Vtep, ip_len: u32, now: u64) -> Result<Way, DropReason> {
     let slot = next_hops::slot(id).ok_or(DropReason::UnknownVtep)?;
-    let now = clock::now();
     if !slot.is_fresh(now) {
         return look_up(skb, vtep, slot, now, ip_len);
     }

@@ -144,12 +144,6 @@ impl Instance {
         &self.name
     }
 
-    /// The directory of its pins.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The directory of its pinned maps.
     #[must_use]
     pub fn maps(&self) -> PathBuf {

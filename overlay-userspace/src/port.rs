@@ -106,28 +106,18 @@ pub async fn prune(instance: &Instance, netlink: &Netlink) -> Result<()> {
     Ok(())
 }
 
-/// Makes a port an ordinary device again. One that is gone can be named by its index.
+/// Makes a port an ordinary device again. One whose device is gone was forgotten by [`prune`].
 ///
 /// # Errors
 ///
 /// [`Error::Missing`] if it is no port.
 pub async fn del(instance: &Instance, netlink: &Netlink, name: &str) -> Result<()> {
     let missing = || Error::Missing(format!("{name} is no port; `overlay port show` lists those there are"));
-    let view =
-        show(instance, netlink).await?.into_iter().find(|view| is_named(view, name)).ok_or_else(missing)?;
+    let views = show(instance, netlink).await?;
+    let view = views.iter().find(|view| view.name.as_deref() == Some(name)).ok_or_else(missing)?;
     hook::detach_tc(instance, instance.config()?.tc(), view.device, FROM_PORT)?;
     forget(instance, view.device)?;
-    if view.name.is_some() {
-        hook::tidy(instance, netlink, view.device).await?;
-    }
-    Ok(())
-}
-
-fn is_named(view: &View, name: &str) -> bool {
-    match &view.name {
-        Some(own) => own == name,
-        None => view.device.to_string() == name,
-    }
+    hook::tidy(instance, netlink, view.device).await
 }
 
 /// Removes a port from every map, the stations behind it last, when nothing learns them any more.

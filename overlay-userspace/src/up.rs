@@ -126,13 +126,7 @@ fn fill(instance: &Instance, config: &Config, settings: &Settings, uplinks: &[Li
 fn serve(instance: &Instance, link: &Link, choice: XdpChoice) -> Result<(XdpHook, XdpReason)> {
     let (mode, served) = match choice {
         XdpChoice::Off => return Ok((XdpHook::Off, XdpReason::Asked)),
-        _ if link.has_xdp => {
-            eprintln!(
-                "overlay: the XDP hook of {} is taken by another program; TC alone serves it",
-                link.name
-            );
-            return Ok((XdpHook::Off, XdpReason::Taken));
-        }
+        _ if link.has_xdp => return Ok(taken(link)),
         XdpChoice::Auto if link.kind != LinkKind::Hardware => return Ok((XdpHook::Off, XdpReason::Virtual)),
         XdpChoice::Auto => (XdpMode::Driver, (XdpHook::Native, XdpReason::Driver)),
         XdpChoice::Native => (XdpMode::Driver, (XdpHook::Native, XdpReason::Asked)),
@@ -140,13 +134,7 @@ fn serve(instance: &Instance, link: &Link, choice: XdpChoice) -> Result<(XdpHook
     };
     match hook::attach_xdp(instance, link, mode)? {
         Ok(()) => Ok(served),
-        Err(XdpRefusal::Taken) => {
-            eprintln!(
-                "overlay: the XDP hook of {} is taken by another program; TC alone serves it",
-                link.name
-            );
-            Ok((XdpHook::Off, XdpReason::Taken))
-        }
+        Err(XdpRefusal::Taken) => Ok(taken(link)),
         Err(XdpRefusal::Unsupported) if choice == XdpChoice::Auto => {
             Ok((XdpHook::Off, XdpReason::Unsupported))
         }
@@ -155,6 +143,12 @@ fn serve(instance: &Instance, link: &Link, choice: XdpChoice) -> Result<(XdpHook
             link.name
         ))),
     }
+}
+
+/// Says that the XDP hook of an uplink is somebody else's, and how the uplink is served then.
+fn taken(link: &Link) -> (XdpHook, XdpReason) {
+    eprintln!("overlay: the XDP hook of {} is taken by another program; TC alone serves it", link.name);
+    (XdpHook::Off, XdpReason::Taken)
 }
 
 /// The devices that shall be uplinks.

@@ -25,7 +25,7 @@ pub(super) enum Port {
     },
     /// Make a port an ordinary device again
     Del {
-        /// Name of the device, or its index if it is gone
+        /// Name of the device
         device: String,
         #[command(flatten)]
         missing_ok: MissingOk,
