@@ -1,13 +1,12 @@
 //! The way of a packet from the underlay: TC ingress of an uplink.
 
-use network_types::ip::Ipv6Hdr;
 use overlay_common::{
     DropReason, Vni, VtepId,
     header::{
         eth::{self, Payload},
-        ipv4,
+        ipv4, ipv6,
     },
-    maps::fdb::Place,
+    maps::{fdb::Place, jump::Jump},
 };
 
 use crate::{
@@ -20,7 +19,7 @@ use crate::{
     maps::{
         config,
         counters::{self, Size},
-        fdb, segments, uplinks,
+        fdb, jumps, segments, uplinks,
     },
     mark::Mark,
     packet::{self, Packet as _},
@@ -92,7 +91,10 @@ fn deliver(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
     counters::received(vni, vtep, Size { packets, bytes: skb.len() });
     match place {
         Some(Place::Port { device, peer }) => redirect::to_port(skb, device, peer, frame.payload()),
-        Some(Place::Vtep(_)) | None => flood::from_tunnel(skb, vni),
+        Some(Place::Vtep(_)) | None => {
+            skb.hand_over(vni.get());
+            jumps::jump(skb, Jump::ForwardFromTunnel)
+        }
     }
 }
 
@@ -119,7 +121,7 @@ fn strip(skb: &mut Skb, span: Span, frame: &Frame) -> Result<(), DropReason> {
         skb.resize(end as u32).map_err(|_| DropReason::DecapFailed)?;
     }
     // The kernel leaves no less than an IP header behind the Ethernet header.
-    let shortest = start + eth::LEN + if frame.payload() == Payload::Ipv6 { Ipv6Hdr::LEN } else { ipv4::LEN };
+    let shortest = start + eth::LEN + if frame.payload() == Payload::Ipv6 { ipv6::LEN } else { ipv4::LEN };
     if (skb.len() as usize) < shortest {
         skb.resize(shortest as u32).map_err(|_| DropReason::DecapFailed)?;
     }

@@ -7,6 +7,7 @@ pub mod counters;
 pub mod drops;
 pub mod fdb;
 pub mod flood;
+pub mod jump;
 pub mod member;
 pub mod next_hop;
 pub mod port;

@@ -5,6 +5,7 @@ pub(crate) mod counters;
 pub(crate) mod drops;
 pub(crate) mod fdb;
 pub(crate) mod flood;
+pub(crate) mod jumps;
 pub(crate) mod members;
 pub(crate) mod next_hops;
 pub(crate) mod ports;
