@@ -13,6 +13,7 @@ use overlay_common::{
 use crate::{
     clock,
     encap::{Inner, Target},
+    examine,
     frame::Frame,
     learn::learn,
     maps::{counters, fdb, jumps, ports, segments},
@@ -43,6 +44,10 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let frame = Frame::parse(skb, 0)?;
     let now = clock::now();
     learn(skb, vni, segment, frame.source(), place_of(device, port), now);
+    if let Some(program) = examine::from_port(skb, segment, &frame) {
+        skb.hand_over(vni.get());
+        return jumps::jump(skb, program);
+    }
     forward(skb, Received { device, vni, segment, frame, now })
 }
 

@@ -12,7 +12,7 @@ use overlay_common::{
 use crate::{
     clock,
     decap::{self, Span, Tunnel},
-    flood, foreign,
+    examine, flood, foreign,
     frame::Frame,
     gso::Headers,
     learn::learn,
@@ -89,13 +89,15 @@ fn deliver(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
     let packets = skb.packets();
     strip(skb, span, &frame)?;
     counters::received(vni, vtep, Size { packets, bytes: skb.len() });
-    match place {
-        Some(Place::Port { device, peer }) => redirect::to_port(skb, device, peer, frame.payload()),
-        Some(Place::Vtep(_)) | None => {
-            skb.hand_over(vni.get());
-            jumps::jump(skb, Jump::ForwardFromTunnel)
+    let program = match (examine::from_tunnel(skb, segment, &frame), place) {
+        (None, Some(Place::Port { device, peer })) => {
+            return redirect::to_port(skb, device, peer, frame.payload());
         }
-    }
+        (Some(program), _) => program,
+        (None, _) => Jump::ForwardFromTunnel,
+    };
+    skb.hand_over(vni.get());
+    jumps::jump(skb, program)
 }
 
 /// Whether a packet of several segments is one TCP flow in one tunnel packet.

@@ -16,6 +16,7 @@
 mod clock;
 mod decap;
 mod encap;
+mod examine;
 mod flood;
 mod foreign;
 mod frame;
