@@ -8,6 +8,7 @@
 )]
 
 pub mod bench;
+pub mod figures;
 pub mod foreign;
 pub mod frame;
 pub mod mesh;
