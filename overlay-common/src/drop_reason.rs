@@ -78,6 +78,10 @@ drop_reasons! {
     NotAMember = "not-a-member",
     /// A frame out of a tunnel whose destination is behind a tunnel: it must never go back into one.
     TunnelToTunnel = "tunnel-to-tunnel",
+    /// The underlay marked congestion on a packet whose inner sender does not know ECN (RFC 6040, section 4.2).
+    Ecn = "ecn",
+    /// A packet for our VTEP has reserved bits set in its VXLAN header, and its segment refuses that.
+    ReservedBits = "reserved-bits",
 }
 
 impl DropReason {

@@ -4,9 +4,11 @@ use overlay_common::{
     DropReason, Family, Vni, VtepId,
     header::{
         eth::{self, Payload},
-        outer::{self, Fields},
+        fields::{self, Fields},
+        outer,
+        traits::{self, Traits},
     },
-    maps::{next_hop::NextHop, vtep::Vtep},
+    maps::{next_hop::NextHop, segment::Segment, vtep::Vtep},
 };
 
 use crate::{
@@ -30,14 +32,12 @@ const IPV6_HEADERS_LEN: usize = outer::IPV6_LEN + eth::LEN;
 
 /// A frame of a workload on its way into tunnels, as it was before the first change to it.
 pub(crate) struct Inner {
-    pub(crate) vni: Vni,
     pub(crate) frame: Frame,
-    len: u32,
+    fields: Fields,
     packets: u32,
     /// Bytes of the largest frame that it will be cut up into; its own where it stays as it is.
     largest: u32,
     gso: Gso,
-    flow_hash: u32,
     /// When it came, nanoseconds of the monotonic clock.
     now: u64,
 }
@@ -56,7 +56,13 @@ enum Gso {
 impl Inner {
     /// Takes the measures of a frame of segment `vni` that came at `now`.
     #[inline(always)]
-    pub(crate) fn new(skb: &Skb, vni: Vni, frame: Frame, now: u64) -> Result<Self, DropReason> {
+    pub(crate) fn new(
+        skb: &mut Skb,
+        vni: Vni,
+        segment: &'static Segment,
+        frame: Frame,
+        now: u64,
+    ) -> Result<Self, DropReason> {
         let len = skb.len();
         let (largest, gso) = match skb.gso_size() {
             0 => (len, Gso::None),
@@ -65,18 +71,31 @@ impl Inner {
                 (headers.len + size, if headers.is_tcp { Gso::Tcp } else { Gso::Other })
             }
         };
-        Ok(Self { vni, frame, len, packets: skb.packets(), largest, gso, flow_hash: skb.flow_hash(), now })
+        let policy = segment.policy();
+        let traits = policy.outer(look_inside(skb, &frame));
+        let flow_hash = skb.flow_hash();
+        let fields = Fields {
+            vni,
+            frame_len: len,
+            flow_hash,
+            source_port: policy.source_ports().of_flow(flow_hash),
+            id: fields::ip_id(traits, now as u32),
+            traits,
+            mark: if policy.gbp() { skb.mark() } else { 0 },
+        };
+        Ok(Self { frame, fields, packets: skb.packets(), largest, gso, now })
+    }
+
+    /// Its segment.
+    #[inline(always)]
+    pub(crate) fn vni(&self) -> Vni {
+        self.fields.vni
     }
 
     /// What the frame counts for.
     #[inline(always)]
     pub(crate) fn size(&self) -> Size {
-        Size { packets: self.packets, bytes: self.len }
-    }
-
-    #[inline(always)]
-    fn fields(&self) -> Fields {
-        Fields { vni: self.vni, frame_len: self.len, flow_hash: self.flow_hash }
+        Size { packets: self.packets, bytes: self.fields.frame_len }
     }
 
     /// Makes room for outer headers.
@@ -88,6 +107,20 @@ impl Inner {
             return Err(DropReason::Merged);
         }
         Ok(room)
+    }
+}
+
+/// What outer headers may take over from the IP header of a frame.
+#[inline(always)]
+fn look_inside(skb: &mut Skb, frame: &Frame) -> Traits {
+    const LEN: u32 = (eth::LEN + traits::LOOKED_AT) as u32;
+    if skb.get::<[u8; LEN as usize]>(0).is_none() {
+        // What is shorter has no IP header.
+        let _ = skb.pull(LEN.min(skb.len()));
+    }
+    match skb.get::<[u8; traits::LOOKED_AT]>(eth::LEN) {
+        Some(bytes) => Traits::read(frame.payload(), bytes),
+        None => Traits::NONE,
     }
 }
 
@@ -140,7 +173,7 @@ impl Target {
         {
             skb.announce().map_err(|_| DropReason::EncapFailed)?;
         }
-        counters::sent(inner.vni, Some(self.id), inner.size());
+        counters::sent(inner.vni(), Some(self.id), inner.size());
         match self.way {
             Way::Resolved(hop) => redirect::to_device(hop.uplink().ok_or(DropReason::NoRoute)?),
             Way::Unresolved { uplink, via, .. } => redirect::to_neighbour(uplink, via),
@@ -160,21 +193,21 @@ impl Target {
     #[inline(always)]
     pub(crate) fn send_copy(self, skb: &mut Skb, hop: &NextHop, inner: &Inner) -> Result<(), DropReason> {
         let uplink = hop.uplink().ok_or(DropReason::NoRoute)?;
-        match self.vtep.family() {
-            Family::Ipv4 => {
-                let mut headers = [0; IPV4_HEADERS_LEN];
-                self.write_ipv4(&mut headers, hop, inner);
-                skb.store(0, &headers)
+        // One buffer for both families: the stack is short here.
+        let mut headers = [0; IPV6_HEADERS_LEN];
+        match (self.vtep.family(), headers.first_chunk_mut::<IPV4_HEADERS_LEN>()) {
+            (Family::Ipv4, Some(headers)) => {
+                self.write_ipv4(headers, hop, inner);
+                skb.store(0, headers)
             }
-            Family::Ipv6 => {
-                let mut headers = [0; IPV6_HEADERS_LEN];
+            _ => {
                 self.write_ipv6(&mut headers, hop, inner);
                 skb.store(0, &headers)
             }
         }
         .map_err(|_| DropReason::EncapFailed)?;
         skb.send_copy(uplink).map_err(|_| DropReason::RedirectFailed)?;
-        counters::sent(inner.vni, Some(self.id), inner.size());
+        counters::sent(inner.vni(), Some(self.id), inner.size());
         Ok(())
     }
 
@@ -183,7 +216,7 @@ impl Target {
         let Some((outer, ethernet)) = headers.split_first_chunk_mut::<{ outer::IPV4_LEN }>() else {
             return;
         };
-        self.vtep.outer().write_ipv4(outer, hop.ethernet(), &inner.fields());
+        self.vtep.outer().write_ipv4(outer, hop.ethernet(), &inner.fields);
         ethernet.copy_from_slice(&inner.frame.bytes());
     }
 
@@ -192,7 +225,7 @@ impl Target {
         let Some((outer, ethernet)) = headers.split_first_chunk_mut::<{ outer::IPV6_LEN }>() else {
             return;
         };
-        self.vtep.outer().write_ipv6(outer, hop.ethernet(), &inner.fields());
+        self.vtep.outer().write_ipv6(outer, hop.ethernet(), &inner.fields);
         ethernet.copy_from_slice(&inner.frame.bytes());
     }
 }

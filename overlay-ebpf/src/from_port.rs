@@ -67,7 +67,7 @@ fn forward(skb: &mut Skb, Received { device, vni, segment, frame, now }: Receive
     let place = if destination.is_group() { None } else { fdb::place(vni, segment, destination, now) };
     match place {
         Some(Place::Vtep(id)) => {
-            let inner = Inner::new(skb, vni, frame, now)?;
+            let inner = Inner::new(skb, vni, segment, frame, now)?;
             Target::find(skb, id, &inner)?.send(skb, &inner)
         }
         Some(Place::Port { device: to, .. }) if to == device => Err(DropReason::SamePort),

@@ -15,6 +15,7 @@
 
 mod clock;
 mod decap;
+mod ecn;
 mod encap;
 mod examine;
 mod flood;

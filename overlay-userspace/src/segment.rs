@@ -7,6 +7,7 @@ use overlay_common::{
 
 use crate::{
     error::{Error, Result},
+    headers,
     instance::Instance,
     maps,
     netlink::{Link, Netlink},
@@ -22,6 +23,8 @@ pub struct Change {
     pub flood: Option<bool>,
     /// Seconds after which a learned station that sends nothing is forgotten; 0: never.
     pub ageing: Option<u32>,
+    /// How outer headers are filled in.
+    pub headers: headers::Change,
 }
 
 impl Change {
@@ -30,6 +33,7 @@ impl Change {
             .with_learning(self.learning.unwrap_or(segment.learning()))
             .with_flood(self.flood.unwrap_or(segment.flood()))
             .with_ageing(self.ageing.unwrap_or(segment.ageing()))
+            .with_policy(self.headers.apply(*segment.policy()))
     }
 }
 

@@ -1,9 +1,14 @@
 //! Header code: pure, without a packet or a context, tested on the host.
 
 pub mod checksum;
+pub mod ecn;
 pub mod eth;
+pub mod fields;
 pub mod ipv4;
 pub mod ipv6;
 pub mod outer;
+pub mod policy;
+pub mod source_ports;
+pub mod traits;
 pub mod udp;
 pub mod vxlan;

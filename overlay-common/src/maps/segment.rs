@@ -3,6 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::map_data;
+use crate::header::policy::Policy;
 
 /// The map's name: a hash of VNI (`u32`) to [`Segment`].
 pub const NAME: &str = "SEGMENTS";
@@ -22,14 +23,15 @@ const FLOOD: u32 = 1 << 1;
 pub struct Segment {
     flags: u32,
     ageing: u32,
+    policy: Policy,
 }
 
 map_data!(Segment);
 
 impl Default for Segment {
-    /// Learns and floods; learned stations age in [`DEFAULT_AGEING`] seconds.
+    /// Learns and floods; learned stations age in [`DEFAULT_AGEING`] seconds; headers as [`Policy`] has them by default.
     fn default() -> Self {
-        Self { flags: LEARNING | FLOOD, ageing: DEFAULT_AGEING }
+        Self { flags: LEARNING | FLOOD, ageing: DEFAULT_AGEING, policy: Policy::default() }
     }
 }
 
@@ -71,6 +73,19 @@ impl Segment {
     #[must_use]
     pub const fn with_flood(self, on: bool) -> Self {
         self.with(FLOOD, on)
+    }
+
+    /// How outer headers are filled in, and what is taken on receipt.
+    #[inline(always)]
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The same with another policy for headers.
+    #[must_use]
+    pub const fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     const fn with(self, flag: u32, on: bool) -> Self {

@@ -2,6 +2,7 @@
 
 mod completions;
 mod fdb;
+mod headers;
 mod output;
 mod parse;
 mod port;

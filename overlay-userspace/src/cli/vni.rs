@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     Session,
+    headers::{Headers, Shown},
     output::Table,
     parse::{ExistOk, MissingOk, Switch},
 };
@@ -47,7 +48,7 @@ pub(super) enum Vni {
     },
 }
 
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, Args, PartialEq, Eq)]
 pub(super) struct Settings {
     /// Learn where stations are out of their frames [default: on]
     #[arg(long, value_enum)]
@@ -58,6 +59,8 @@ pub(super) struct Settings {
     /// Forget a learned station that sends nothing for so long; 0: never [default: 300]
     #[arg(long, value_name = "SECONDS")]
     ageing: Option<u32>,
+    #[command(flatten)]
+    headers: Headers,
 }
 
 impl From<Settings> for Change {
@@ -66,6 +69,7 @@ impl From<Settings> for Change {
             learning: settings.learning.map(bool::from),
             flood: settings.flood.map(bool::from),
             ageing: settings.ageing,
+            headers: settings.headers.into(),
         }
     }
 }
@@ -78,6 +82,8 @@ struct Row {
     ageing_s: u32,
     ports: Vec<String>,
     remotes: Vec<String>,
+    #[serde(flatten)]
+    headers: Shown,
 }
 
 impl Vni {
@@ -87,8 +93,8 @@ impl Vni {
             Self::Add { vni, settings, exist_ok } => {
                 exist_ok.apply(segment::add(&instance, &netlink, vni, settings.into()).await)
             }
-            Self::Set { settings: Settings { learning: None, flood: None, ageing: None }, .. } => {
-                Err(Error::Usage("nothing to set; name --learning, --flood or --ageing".to_owned()))
+            Self::Set { settings, .. } if settings == Settings::default() => {
+                Err(Error::Usage("nothing to set; `overlay vni set --help` lists what can be".to_owned()))
             }
             Self::Set { vni, settings } => segment::set(&instance, vni, settings.into()),
             Self::Del { vni, missing_ok } => missing_ok.apply(segment::del(&instance, vni)),
@@ -114,13 +120,14 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         ageing_s: view.settings.ageing(),
         ports: view.ports.into_iter().map(name_of).collect(),
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
+        headers: view.settings.policy().into(),
     }
 }
 
 fn table(rows: &[Row]) -> Table {
     let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
     let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
-    let mut table = Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "PORTS", "REMOTES"]);
+    let mut table = Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "PORTS", "REMOTES", "HEADERS"]);
     for row in rows {
         table.row([
             row.vni.to_string(),
@@ -129,6 +136,7 @@ fn table(rows: &[Row]) -> Table {
             if row.ageing_s == 0 { "never".to_owned() } else { format!("{}s", row.ageing_s) },
             list(&row.ports),
             list(&row.remotes),
+            row.headers.particulars(),
         ]);
     }
     table
