@@ -1,5 +1,6 @@
 //! Encapsulation: from a workload's frame to a packet on its way to a remote VTEP.
 
+use aya_ebpf::helpers::bpf_get_prandom_u32;
 use overlay_common::{
     DropReason, Family, Vni, VtepId,
     header::{
@@ -79,7 +80,7 @@ impl Inner {
             frame_len: len,
             flow_hash,
             source_port: policy.source_ports().of_flow(flow_hash),
-            id: fields::ip_id(traits, now as u32),
+            id: ip_id(traits),
             traits,
             mark: if policy.gbp() { skb.mark() } else { 0 },
         };
@@ -108,6 +109,16 @@ impl Inner {
         }
         Ok(room)
     }
+}
+
+/// The id of an IPv4 packet with those traits: 0 for one that nobody may fragment.
+#[inline(always)]
+fn ip_id(traits: Traits) -> u16 {
+    if traits.df() != 0 {
+        return 0;
+    }
+    // SAFETY: the helper takes nothing.
+    fields::ip_id(unsafe { bpf_get_prandom_u32() })
 }
 
 /// What outer headers may take over from the IP header of a frame.

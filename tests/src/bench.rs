@@ -171,6 +171,11 @@ impl<'a> Bench<'a> {
         self.host().overlay(&[&["fdb", "add", "--vni", &vni, &mac], &place[..]].concat()).map(drop)
     }
 
+    /// Changes settings of [`VNI`].
+    pub fn set(&self, settings: &[&str]) -> Result<()> {
+        self.host().overlay(&[&["vni", "set", &VNI.to_string()], settings].concat()).map(drop)
+    }
+
     /// The host under test.
     #[must_use]
     pub fn host(&self) -> &'a Host {

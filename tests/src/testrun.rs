@@ -38,6 +38,7 @@ pub struct Outcome {
 /// The fields of `struct __sk_buff` (`linux/bpf.h`) up to those that matter here, in 32-bit words.
 mod sk_buff {
     pub(super) const WORDS: usize = 48;
+    pub(super) const MARK: usize = 2;
     pub(super) const INGRESS_IFINDEX: usize = 9;
     pub(super) const IFINDEX: usize = 10;
 }
@@ -55,6 +56,26 @@ pub fn tc(instance: &Instance<'_>, program: &str, device: &str, frame: &[u8]) ->
     let path = pin(instance, program);
     let program = SchedClassifier::from_pin(&path).with_context(|| path.display().to_string())?;
     run_tc(&program, &instance.host.netns, device, frame)
+}
+
+/// The same with a packet mark; [`mark_of`] says what it is afterwards.
+pub fn tc_marked(
+    instance: &Instance<'_>,
+    program: &str,
+    device: &str,
+    mark: u32,
+    frame: &[u8],
+) -> Result<Outcome> {
+    let path = pin(instance, program);
+    let program = SchedClassifier::from_pin(&path).with_context(|| path.display().to_string())?;
+    run_tc_marked(&program, &instance.host.netns, device, mark, frame)
+}
+
+/// The packet mark that a TC program left a frame with.
+#[must_use]
+pub fn mark_of(outcome: &Outcome) -> u32 {
+    let word = outcome.context.chunks_exact(size_of::<u32>()).nth(sk_buff::MARK);
+    word.and_then(|word| word.try_into().ok()).map_or(0, u32::from_ne_bytes)
 }
 
 /// Runs the XDP program pinned as `program` on `frame`, as if `device` of the host had received it.
@@ -87,16 +108,27 @@ pub fn receive(instance: &Instance<'_>, device: &str, metadata: &[u8], frame: &[
     Ok(())
 }
 
-/// Of the context the kernel takes the two indices; what else it would take is left zero, as it insists
-/// for most (`convert___skb_to_skb` in `net/bpf/test_run.c`).
 pub(crate) fn run_tc(
     program: &SchedClassifier,
     netns: &NetNs,
     device: &str,
     frame: &[u8],
 ) -> Result<Outcome> {
+    run_tc_marked(program, netns, device, 0, frame)
+}
+
+/// Of the context the kernel takes the mark and the two indices; what else it would take is left zero, as it insists
+/// for most (`convert___skb_to_skb` in `net/bpf/test_run.c`).
+fn run_tc_marked(
+    program: &SchedClassifier,
+    netns: &NetNs,
+    device: &str,
+    mark: u32,
+    frame: &[u8],
+) -> Result<Outcome> {
     let ifindex = netns.ifindex(device)?;
     let mut context = [0_u32; sk_buff::WORDS];
+    context[sk_buff::MARK] = mark;
     context[sk_buff::INGRESS_IFINDEX] = ifindex;
     context[sk_buff::IFINDEX] = ifindex;
     netns.enter(|| run(frame, Some(&context), |options| Ok(program.test_run(options)?)))
