@@ -26,25 +26,37 @@ pub struct View {
     pub remote: UnderlayAddr,
     /// The remote VTEP's id.
     pub vtep: VtepId,
+    /// The UDP port that the remote VTEP listens on, host byte order.
+    pub port: u16,
     /// How packets last left for it, if any did.
     pub next_hop: Option<NextHop>,
+}
+
+/// How a remote VTEP shall be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The UDP port that it listens on, host byte order; `None`: the same as the local VTEP.
+    pub port: Option<u16>,
 }
 
 /// Lets a segment reach a remote VTEP, which may send into it from now on, and puts `macs` behind that VTEP.
 ///
 /// # Errors
 ///
-/// [`Error::Exists`] if the tunnel is there already, [`Error::Conflict`] if one of the `macs` is; [`Error::Usage`] for an address
-/// that cannot be a remote VTEP's.
+/// [`Error::Exists`] if the tunnel is there already; [`Error::Conflict`] if one of the `macs` is, or if the VTEP is reached
+/// already with other settings; [`Error::Usage`] for an address that cannot be a remote VTEP's.
 pub async fn add(
     instance: &Instance,
     netlink: &Netlink,
     vni: Vni,
     remote: IpAddr,
+    settings: Settings,
     macs: &[MacAddr],
 ) -> Result<()> {
     let config = instance.config()?;
     let addr = checked(&config, remote)?;
+    let port = settings.port.unwrap_or(config.port());
+    refuse_other_port(instance, remote, port)?;
     let key = MemberKey::new(vni, remote.into());
     let mut members = maps::members(instance)?;
     if members.get(key)?.is_some() {
@@ -56,7 +68,7 @@ pub async fn add(
 
     let mut undo = Undo::new();
     segment::ensure(instance, &netlink.links().await?, vni, &mut undo)?;
-    let id = claim(instance, &config, addr, &route, &mut undo)?;
+    let id = claim(instance, &config, addr, port, &route, &mut undo)?;
     undo.push(move || {
         let _ = forget(instance, key, id);
     });
@@ -87,6 +99,18 @@ fn checked(config: &Config, remote: IpAddr) -> Result<Ipv4Addr> {
     Ok(addr)
 }
 
+/// Refuses a port that is not the one by which a VTEP is reached already.
+fn refuse_other_port(instance: &Instance, remote: IpAddr, port: u16) -> Result<()> {
+    let vteps = Vteps::open(instance)?;
+    let known = vteps.find(remote.into())?.map(|id| vteps.get(id)).transpose()?.flatten();
+    match known.map(|vtep| vtep.outer().port()) {
+        Some(known) if known != port => Err(Error::Conflict(format!(
+            "{remote} is reached on port {known} already; give --port {known}, or delete its tunnels first"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The route to a remote VTEP. Where there is none yet, the first uplink stands in until there is.
 async fn route(instance: &Instance, netlink: &Netlink, addr: Ipv4Addr) -> Result<Route> {
     let uplinks = maps::uplinks(instance)?.entries()?;
@@ -112,6 +136,7 @@ fn claim<'a>(
     instance: &'a Instance,
     config: &Config,
     addr: Ipv4Addr,
+    port: u16,
     route: &Route,
     undo: &mut Undo<'a>,
 ) -> Result<VtepId> {
@@ -124,7 +149,7 @@ fn claim<'a>(
     let local =
         preferred.filter(|source| config.locals().contains(source)).or(config.locals().first().copied());
     let vtep = local
-        .and_then(|local| Vtep::new(local, remote, config.port(), route.device))
+        .and_then(|local| Vtep::new(local, remote, port, route.device))
         .ok_or_else(|| Error::Failed(format!("the local VTEP has no IPv4 address to reach {addr} from")))?;
     let id = vteps.free()?;
     maps::next_hops::forget(instance, id)?;
@@ -216,13 +241,15 @@ async fn neighbour(netlink: &Netlink, vtep: &Vtep) -> Option<(IfIndex, IpAddr)> 
 ///
 /// Fails if the kernel does.
 pub fn show(instance: &Instance) -> Result<Vec<View>> {
+    let vteps = Vteps::open(instance)?;
     let mut views = Vec::new();
     for (key, id) in maps::members(instance)?.entries()? {
         let id = u16::try_from(id).ok().and_then(VtepId::new);
         let (Some(vni), Some(vtep)) = (key.vni(), id) else { continue };
         let hops = maps::next_hops::read(instance, vtep)?;
         let next_hop = hops.into_iter().filter(|hop| hop.uplink().is_some()).max_by_key(NextHop::fresh_until);
-        views.push(View { vni, remote: key.remote(), vtep, next_hop });
+        let Some(port) = vteps.get(vtep)?.map(|vtep| vtep.outer().port()) else { continue };
+        views.push(View { vni, remote: key.remote(), vtep, port, next_hop });
     }
     Ok(views)
 }
