@@ -222,3 +222,42 @@ fn counter(workload: &Workload, name: &str) -> Result<u64> {
     let value = line.split_whitespace().nth(1).context("no value")?;
     Ok(value.parse()?)
 }
+
+#[test]
+fn vteps_on_ports_of_their_own_talk_with_every_option_on() -> Result<()> {
+    let lab = Lab::new(2)?;
+    let ports = ["4790", "8472"];
+    let settings = [
+        ["--ttl", "inherit", "--dscp", "inherit", "--df", "unset", "--reserved", "drop", "--gbp", "on"],
+        ["--ttl", "255", "--dscp", "63", "--df", "inherit", "--source-ports", "1024-1024", "--gbp", "on"],
+    ];
+    let mut instances = Vec::new();
+    for (here, there) in [(0, 1), (1, 0)] {
+        let instance = Instance::up(&lab.hosts[here], &["--port", ports[here]])?;
+        instance.host.overlay(&[&["vni", "add", "100"], &settings[here][..]].concat())?;
+        let remote = lab.hosts[there].v4.to_string();
+        instance.host.overlay(&[
+            "tunnel",
+            "add",
+            "--vni",
+            "100",
+            "--remote",
+            &remote,
+            "--port",
+            ports[there],
+        ])?;
+        let tunnels = instance.host.overlay_json(&["tunnel", "show"])?;
+        ensure!(tunnels[0]["port"].to_string() == ports[there], "{tunnels}");
+        instances.push(instance);
+    }
+    let (one, two) = (mesh::workload(&instances[0], VNI, 1)?, mesh::workload(&instances[1], VNI, 2)?);
+    let uplink = Wire::open(&lab.host(2).netns, "u2", Direction::Both)?;
+    mesh::exchange(&one, &two, TRANSFER)?;
+    for frame in uplink.collect(|_| true)? {
+        let Ok((outer, _)) = Outer::<Ipv4>::parse(&frame.bytes) else { continue };
+        let to = ports[usize::from(!frame.outgoing)];
+        ensure!(outer.udp.destination.to_string() == to, "{outer:?}, outgoing: {}", frame.outgoing);
+        ensure!(!frame.outgoing || outer.udp.source == 1024, "{outer:?}");
+    }
+    Ok(())
+}
