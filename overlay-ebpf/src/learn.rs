@@ -31,6 +31,10 @@ pub(crate) fn learn(skb: &Skb, vni: Vni, segment: Segment, source: MacAddr, plac
                 entry.touch(now);
             }
         }
-        _ => sighting::judge(&Sighting { skb, vni, source, place, now }),
+        _ => {
+            let sighting = Sighting { skb, vni, source, place, now };
+            let news = sighting::judge(&sighting);
+            sighting::follow_up(&sighting, news);
+        }
     }
 }

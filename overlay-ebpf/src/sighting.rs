@@ -32,29 +32,65 @@ pub(crate) struct Sighting<'a> {
     pub(crate) now: u64,
 }
 
+/// What came of a sighting. A number, because the verifier follows numbers from function to function.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct News(u32);
+
+impl News {
+    const NOTHING: Self = Self(0);
+    /// The station was learned.
+    const LEARNED: Self = Self(1);
+    /// The station was learned, but there was no room in the queue of those that age.
+    const UNQUEUED: Self = Self(2);
+    /// The station moved.
+    const MOVED: Self = Self(3);
+    /// The station moved once too often.
+    const FLAPS: Self = Self(4);
+    /// There was no room for the station.
+    const NO_ROOM: Self = Self(5);
+}
+
 /// Learns a station or moves it, as far as the settings and limits of its segment and port allow it.
 #[inline(never)]
-pub(crate) fn judge(sighting: &Sighting<'_>) {
-    let Some(segment) = segments::get(sighting.vni) else { return };
+pub(crate) fn judge(sighting: &Sighting<'_>) -> News {
+    let Some(segment) = segments::get(sighting.vni) else { return News::NOTHING };
     match fdb::entry_mut(sighting.vni, sighting.source) {
         None => sighting.learn(segment),
         Some(entry) => sighting.compare(segment, entry),
     }
 }
 
+/// Does what [`judge`] left to do: says what is new, and makes room where stations have aged, so that what could not be
+/// learned can be next time.
+#[inline(never)]
+pub(crate) fn follow_up(sighting: &Sighting<'_>, news: News) {
+    let (skb, vni, mac) = (sighting.skb, sighting.vni.get(), sighting.source.bytes());
+    match news {
+        News::LEARNED => debug!(skb, "VNI {}: learned {:mac}", vni, mac),
+        News::MOVED => info!(skb, "VNI {}: {:mac} moved", vni, mac),
+        News::FLAPS => warn!(skb, "VNI {}: {:mac} flaps: it moves too often", vni, mac),
+        News::NO_ROOM => reclaim::when_due(sighting.now),
+        News::UNQUEUED => {
+            reclaim::reclaim(sighting.now);
+            if let Some(entry) = fdb::entry_mut(sighting.vni, sighting.source) {
+                ageing::push_over(FdbKey::new(sighting.vni, sighting.source).with_tag(entry.tag()));
+            }
+        }
+        _ => {}
+    }
+}
+
 impl Sighting<'_> {
     #[inline(always)]
-    fn learn(&self, segment: Segment) {
-        let Some(in_segment) = learned::of_segment(self.vni) else { return };
+    fn learn(&self, segment: Segment) -> News {
+        let Some(in_segment) = learned::of_segment(self.vni) else { return News::NOTHING };
         if !in_segment.take(segment.learn_limit()) {
             return self.refuse(Unlearned::Limit);
         }
-        match self.take_port() {
-            Ok(()) => {}
-            Err(what) => {
-                in_segment.give_back();
-                return self.refuse(what);
-            }
+        if !self.take_port() {
+            in_segment.give_back();
+            return self.refuse(Unlearned::Limit);
         }
         // SAFETY: the helper takes nothing.
         let tag = unsafe { bpf_get_prandom_u32() } as u16;
@@ -66,67 +102,64 @@ impl Sighting<'_> {
             self.give_port_back(self.place);
         }
         match added {
-            Ok(()) => {
-                if !ageing::push(key.with_tag(tag)) {
-                    reclaim::reclaim(self.now);
-                    ageing::push_over(key.with_tag(tag));
-                }
-                debug!(self.skb, "VNI {}: learned {:mac}", self.vni.get(), self.source.bytes());
-            }
-            Err(NotAdded::Known) => {}
+            Ok(()) if ageing::push(key.with_tag(tag)) => News::LEARNED,
+            Ok(()) => News::UNQUEUED,
+            Err(NotAdded::Known) => News::NOTHING,
             Err(NotAdded::Full) => self.refuse(Unlearned::Full),
         }
     }
 
     /// Moves a learned entry, unless it has to stay.
     #[inline(always)]
-    fn compare(&self, segment: Segment, entry: &mut FdbEntry) {
+    fn compare(&self, segment: Segment, entry: &mut FdbEntry) -> News {
         let seen = entry.standing();
         // None: it is being removed just now.
-        let Some(place) = seen.place(self.vni) else { return };
+        let Some(place) = seen.place(self.vni) else { return News::NOTHING };
         let is_same_port = place.port().is_some() && place.port() == self.place.port();
         if seen.origin() != Origin::Learned {
             if !is_same_port && place != self.place {
                 counters::unlearned(self.vni, Unlearned::Unmoved);
             }
-            return;
+            return News::NOTHING;
         }
         if is_same_port {
             fdb::put_at(entry, seen, self.vni, self.place);
-            return;
+            return News::NOTHING;
         }
         let rule = segment.flap_rule();
         let is_aged = entry.is_aged(segment.ageing(), self.now);
         if !is_aged && entry.is_frozen(rule, self.now) {
-            return counters::unlearned(self.vni, Unlearned::Unmoved);
+            counters::unlearned(self.vni, Unlearned::Unmoved);
+            return News::NOTHING;
         }
-        if self.take_port().is_err() {
+        if !self.take_port() {
             return self.refuse(Unlearned::Unmoved);
         }
         if !fdb::put_at(entry, seen, self.vni, self.place) {
-            return self.give_port_back(self.place);
+            self.give_port_back(self.place);
+            return News::NOTHING;
         }
         self.give_port_back(place);
         entry.touch(self.now);
         if is_aged {
-            return entry.forget_moves();
+            entry.forget_moves();
+            return News::LEARNED;
         }
-        info!(self.skb, "VNI {}: {:mac} moved", self.vni.get(), self.source.bytes());
-        if entry.count_move(rule, self.now) {
-            counters::unlearned(self.vni, Unlearned::Flaps);
-            let (vni, mac) = (self.vni.get(), self.source.bytes());
-            warn!(self.skb, "VNI {}: {:mac} flaps: {} moves within {} s", vni, mac, rule.moves, rule.window);
+        if !entry.count_move(rule, self.now) {
+            return News::MOVED;
         }
+        counters::unlearned(self.vni, Unlearned::Flaps);
+        News::FLAPS
     }
 
-    /// Counts a station behind the port that it was seen at, if any.
+    /// Counts a station behind the port that it was seen at, if it was at one; whether the port's limit allows it.
     #[inline(always)]
-    fn take_port(&self) -> Result<(), Unlearned> {
-        let Some(device) = self.place.port() else { return Ok(()) };
+    fn take_port(&self) -> bool {
+        let Some(device) = self.place.port() else { return true };
         let (Some(port), Some(count)) = (ports::get(device), learned::of_port(device)) else {
-            return Err(Unlearned::Limit);
+            return false;
         };
-        if count.take(port.learn_limit()) { Ok(()) } else { Err(Unlearned::Limit) }
+        count.take(port.learn_limit())
     }
 
     /// Counts a station less behind the port of a place, if it is one.
@@ -137,10 +170,10 @@ impl Sighting<'_> {
         }
     }
 
-    /// Counts what was not done, and makes room where stations have aged, so that it can be done next time.
+    /// Counts what was not done.
     #[inline(always)]
-    fn refuse(&self, what: Unlearned) {
+    fn refuse(&self, what: Unlearned) -> News {
         counters::unlearned(self.vni, what);
-        reclaim::when_due(self.now);
+        News::NO_ROOM
     }
 }
