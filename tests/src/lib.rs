@@ -8,6 +8,7 @@
 )]
 
 pub mod bench;
+pub mod fdb;
 pub mod foreign;
 pub mod frame;
 pub mod mesh;
