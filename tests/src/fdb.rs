@@ -1,9 +1,18 @@
 //! What `overlay` says about stations and what is learned of them.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result, ensure};
+use overlay_common::DropReason;
 use serde_json::Value;
 
-use crate::{frame::Mac, topology::Host};
+use crate::{
+    bench::{Bench, Fate, Hook, PORT, STATION, udp_frame},
+    frame::Mac,
+    process::wait_until,
+    testrun::TC_REDIRECT,
+    topology::Host,
+};
 
 /// The entry of a station, if there is one.
 pub fn entry(host: &Host, vni: u32, mac: Mac) -> Result<Option<Value>> {
@@ -44,4 +53,15 @@ pub fn counts_are_right(host: &Host, vni: u32) -> Result<usize> {
         }
     }
     Ok(count("vni", &vni.into()))
+}
+
+/// Waits until a station of [`crate::bench::VNI`] is unknown to the programs, which must not flood. No command is run, so its entry is
+/// still there.
+pub fn ages(bench: &Bench<'_>, mac: Mac) -> Result<()> {
+    let to = udp_frame(STATION, mac, 100);
+    wait_until(Instant::now() + Duration::from_secs(5), || {
+        let (outcome, _) = bench.run(Hook::Port(PORT), &to)?;
+        Ok((outcome.verdict != TC_REDIRECT).then_some(()))
+    })?;
+    bench.check(Hook::Port(PORT), &to, &Fate::Dropped(DropReason::UnknownUnicast))
 }

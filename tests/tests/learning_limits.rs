@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use overlay_common::DropReason;
 use overlay_tests::{
     bench::{
         Bench, Fate, Hook, OTHER_PORT, OTHER_VNI, PORT, REMOTE, SECOND_PORT, SECOND_STATION, STATION, VNI,
         lab, udp_frame,
     },
-    fdb::{counter, counts_are_right, entry, place},
+    fdb::{ages, counter, counts_are_right, entry, place},
     frame::Mac,
     process::wait_until,
     testrun::{self, TC_REDIRECT},
@@ -206,16 +205,6 @@ fn is_learned_without_a_command(bench: &Bench<'_>, mac: Mac) -> Result<()> {
         let (outcome, _) = bench.run(Hook::Port(PORT), &udp_frame(STATION, mac, 100))?;
         Ok((outcome.verdict == TC_REDIRECT).then_some(()))
     })
-}
-
-/// Waits until the programs take no notice of a station any more.
-fn ages(bench: &Bench<'_>, mac: Mac) -> Result<()> {
-    let to = udp_frame(STATION, mac, 100);
-    wait_until(Instant::now() + Duration::from_secs(5), || {
-        let (outcome, _) = bench.run(Hook::Port(PORT), &to)?;
-        Ok((outcome.verdict != TC_REDIRECT).then_some(()))
-    })?;
-    bench.check(Hook::Port(PORT), &to, &Fate::Dropped(DropReason::UnknownUnicast))
 }
 
 #[test]
