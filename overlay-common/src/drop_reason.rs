@@ -52,6 +52,8 @@ drop_reasons! {
     /// The kernel carries several packets as one in a way that cannot be taken apart again behind or before the tunnel:
     /// UDP in one piece out of a tunnel, several tunnel packets as one, a workload's own tunnel.
     Merged = "merged",
+    /// A program that another one hands frames to is not where it should be.
+    NoProgram = "no-program",
     /// The kernel would not make room for the outer headers.
     EncapFailed = "encap-failed",
     /// The kernel would not remove the outer headers.

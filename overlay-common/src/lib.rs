@@ -22,6 +22,6 @@ mod vtep_id;
 pub use drop_reason::DropReason;
 pub use if_index::IfIndex;
 pub use mac::{MacAddr, ParseMacError};
-pub use underlay_addr::UnderlayAddr;
+pub use underlay_addr::{Family, UnderlayAddr};
 pub use vni::{ParseVniError, Vni};
 pub use vtep_id::VtepId;

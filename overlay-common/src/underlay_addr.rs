@@ -11,6 +11,15 @@ use bytemuck::{Pod, Zeroable};
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
 pub struct UnderlayAddr([u8; 16]);
 
+/// The family of an underlay address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
 impl UnderlayAddr {
     /// Maps the four bytes of an IPv4 address, in network byte order.
     #[inline(always)]
@@ -29,11 +38,38 @@ impl UnderlayAddr {
         }
     }
 
+    /// Takes the 16 bytes of an IPv6 address, in network byte order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_ipv6(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its family.
+    #[inline(always)]
+    #[must_use]
+    pub const fn family(self) -> Family {
+        if self.to_ipv4().is_some() { Family::Ipv4 } else { Family::Ipv6 }
+    }
+
     /// The 16 bytes in network byte order.
     #[inline(always)]
     #[must_use]
     pub const fn bytes(self) -> [u8; 16] {
         self.0
+    }
+
+    /// The 16 bytes as the kernel has them in four words; the last one is an IPv4 address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn words(self) -> [u32; 4] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
+        [
+            u32::from_ne_bytes([a, b, c, d]),
+            u32::from_ne_bytes([e, f, g, h]),
+            u32::from_ne_bytes([i, j, k, l]),
+            u32::from_ne_bytes([m, n, o, p]),
+        ]
     }
 
     /// The address as the standard library has it, IPv4 unmapped.

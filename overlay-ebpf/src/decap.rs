@@ -1,12 +1,18 @@
 //! Recognising packets of our tunnels: the checks that a packet passes before its inner frame is believed.
 
-use network_types::{eth::EthHdr, ip::Ipv4Hdr, udp::UdpHdr, vxlan::VxlanHdr};
+use network_types::{
+    eth::EthHdr,
+    ip::{Ipv4Hdr, Ipv6Hdr},
+    udp::UdpHdr,
+    vxlan::VxlanHdr,
+};
 use overlay_common::{
     DropReason, UnderlayAddr, Vni, VtepId,
     header::{
         checksum, eth,
         eth::Payload,
         ipv4::{self, Fragment},
+        ipv6::{self, Next},
         udp, vxlan,
     },
     maps::{config::Config, segment::Segment},
@@ -18,13 +24,13 @@ use crate::{
 };
 
 /// Bytes that must be linear to see every header of a packet without IP options, the inner Ethernet header included.
-pub(crate) const HEADERS_LEN: u32 = (eth::LEN + ipv4::LEN + udp::LEN + vxlan::LEN + eth::LEN) as u32;
+pub(crate) const HEADERS_LEN: u32 = (eth::LEN + ipv6::LEN + udp::LEN + vxlan::LEN + eth::LEN) as u32;
 
 /// A packet that came through a tunnel: its segment, and the member VTEP that sent it.
 #[derive(Clone, Copy)]
 pub(crate) struct Tunnel {
     pub(crate) vni: Vni,
-    pub(crate) segment: Segment,
+    pub(crate) segment: &'static Segment,
     pub(crate) vtep: VtepId,
 }
 
@@ -69,13 +75,20 @@ pub(crate) fn recognise<P: Packet>(
     Ok(Some((Tunnel { vni, segment, vtep }, span)))
 }
 
-/// Whether a packet is UDP over IPv4 for one of our VTEP's addresses and its port.
+/// Whether a packet is UDP for one of our VTEP's addresses and its port.
 #[inline(always)]
 fn addressed<P: Packet>(packet: &P, config: &Config) -> Option<Addressed> {
-    let ethernet = packet.get::<EthHdr>(0)?;
-    if eth::payload(ethernet) != Payload::Ipv4 {
-        return None;
-    }
+    let addressed = match eth::payload(packet.get::<EthHdr>(0)?) {
+        Payload::Ipv4 => addressed_ipv4(packet, config)?,
+        Payload::Ipv6 => addressed_ipv6(packet, config)?,
+        Payload::Vlan | Payload::Other => return None,
+    };
+    let udp = packet.get::<UdpHdr>(addressed.udp_at)?;
+    (udp::destination_port(udp) == config.port()).then_some(addressed)
+}
+
+#[inline(always)]
+fn addressed_ipv4<P: Packet>(packet: &P, config: &Config) -> Option<Addressed> {
     let ip = packet.get::<Ipv4Hdr>(eth::LEN)?;
     let header_len = ipv4::header_len(ip)?;
     if !ipv4::is_udp(ip) || !config.is_local(UnderlayAddr::from_ipv4(ip.dst_addr)) {
@@ -85,17 +98,38 @@ fn addressed<P: Packet>(packet: &P, config: &Config) -> Option<Addressed> {
     if fragment == Fragment::Later {
         return None;
     }
-    let udp_at = eth::LEN + header_len;
-    if udp::destination_port(packet.get::<UdpHdr>(udp_at)?) != config.port() {
-        return None;
-    }
     let total_len = usize::from(ipv4::total_len(ip));
     Some(Addressed {
         source: UnderlayAddr::from_ipv4(ip.src_addr),
-        udp_at,
+        udp_at: eth::LEN + header_len,
         udp_room: (!packet.is_gso()).then(|| total_len.saturating_sub(header_len)),
         fragment,
         checksum_is_right: checksum_is_right(packet, header_len),
+    })
+}
+
+/// IPv6 has no header checksum. That of UDP may be zero (RFC 6935), and need not be verified if it is not (RFC 7348,
+/// section 4.1): the inner packet has its own.
+#[inline(always)]
+fn addressed_ipv6<P: Packet>(packet: &P, config: &Config) -> Option<Addressed> {
+    let ip = packet.get::<Ipv6Hdr>(eth::LEN)?;
+    if !config.is_local(UnderlayAddr::from_ipv6(ip.dst_addr)) {
+        return None;
+    }
+    let behind = eth::LEN + ipv6::LEN;
+    let (udp_at, fragment) = match ipv6::next(ip)? {
+        Next::Udp => (behind, Fragment::Whole),
+        Next::Fragment if ipv6::is_first_of_udp(packet.get(behind)?) => {
+            (behind + ipv6::FRAGMENT_LEN, Fragment::First)
+        }
+        Next::Fragment | Next::Other => return None,
+    };
+    Some(Addressed {
+        source: UnderlayAddr::from_ipv6(ip.src_addr),
+        udp_at,
+        udp_room: (!packet.is_gso()).then(|| usize::from(ipv6::payload_len(ip))),
+        fragment,
+        checksum_is_right: true,
     })
 }
 
@@ -115,7 +149,7 @@ fn checksum_is_right(packet: &impl Packet, header_len: usize) -> bool {
 
 /// The segment that a packet's VXLAN header names.
 #[inline(always)]
-fn segment(packet: &impl Packet, udp_at: usize) -> Result<(Vni, Segment), DropReason> {
+fn segment(packet: &impl Packet, udp_at: usize) -> Result<(Vni, &'static Segment), DropReason> {
     let header = packet.get::<VxlanHdr>(udp_at + udp::LEN).ok_or(DropReason::OuterTruncated)?;
     let vni = vxlan::segment(header)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;

@@ -1,10 +1,10 @@
 //! Encapsulation: from a workload's frame to a packet on its way to a remote VTEP.
 
 use overlay_common::{
-    DropReason, Vni, VtepId,
+    DropReason, Family, Vni, VtepId,
     header::{
         eth::{self, Payload},
-        outer, udp,
+        outer::{self, Fields},
     },
     maps::{next_hop::NextHop, vtep::Vtep},
 };
@@ -23,8 +23,10 @@ use crate::{
     verdict::Outcome,
 };
 
-/// All that is written in front of an inner payload: outer headers and inner Ethernet header.
-const HEADERS_LEN: usize = outer::IPV4_LEN + eth::LEN;
+/// All that is written in front of an inner payload over IPv4: outer headers and inner Ethernet header.
+const IPV4_HEADERS_LEN: usize = outer::IPV4_LEN + eth::LEN;
+/// The same over IPv6.
+const IPV6_HEADERS_LEN: usize = outer::IPV6_LEN + eth::LEN;
 
 /// A frame of a workload on its way into tunnels, as it was before the first change to it.
 pub(crate) struct Inner {
@@ -35,7 +37,7 @@ pub(crate) struct Inner {
     /// Bytes of the largest frame that it will be cut up into; its own where it stays as it is.
     largest: u32,
     gso: Gso,
-    source_port: u16,
+    flow_hash: u32,
     /// When it came, nanoseconds of the monotonic clock.
     now: u64,
 }
@@ -63,8 +65,7 @@ impl Inner {
                 (headers.len + size, if headers.is_tcp { Gso::Tcp } else { Gso::Other })
             }
         };
-        let source_port = udp::source_port(skb.flow_hash());
-        Ok(Self { vni, frame, len, packets: skb.packets(), largest, gso, source_port, now })
+        Ok(Self { vni, frame, len, packets: skb.packets(), largest, gso, flow_hash: skb.flow_hash(), now })
     }
 
     /// What the frame counts for.
@@ -73,10 +74,15 @@ impl Inner {
         Size { packets: self.packets, bytes: self.len }
     }
 
-    /// Makes room for the outer headers.
     #[inline(always)]
-    pub(crate) fn make_room(&self, skb: &mut Skb) -> Result<Room, DropReason> {
-        let room = skb.make_room(self.frame.payload()).map_err(|_| DropReason::EncapFailed)?;
+    fn fields(&self) -> Fields {
+        Fields { vni: self.vni, frame_len: self.len, flow_hash: self.flow_hash }
+    }
+
+    /// Makes room for outer headers.
+    #[inline(always)]
+    pub(crate) fn make_room(&self, skb: &mut Skb, family: Family) -> Result<Room, DropReason> {
+        let room = skb.make_room(self.frame.payload(), family).map_err(|_| DropReason::EncapFailed)?;
         // An earlier tunnel's mark stands for its inner TCP. If that tunnel is still on, cutting up would miss its lengths.
         if room == Room::Plain && self.gso == Gso::Other {
             return Err(DropReason::Merged);
@@ -97,7 +103,7 @@ impl Target {
     #[inline(always)]
     pub(crate) fn find(skb: &Skb, id: VtepId, inner: &Inner) -> Result<Self, DropReason> {
         let vtep = vteps::get(id).ok_or(DropReason::UnknownVtep)?;
-        let ip_len = inner.largest + outer::IPV4_OVERHEAD as u32;
+        let ip_len = inner.largest + outer::overhead(vtep.family()) as u32;
         let way = next_hop::find(skb, id, vtep, ip_len, inner.now)?;
         Ok(Self { id, vtep, way })
     }
@@ -105,25 +111,34 @@ impl Target {
     /// Encapsulates a frame and sends it.
     #[inline(always)]
     pub(crate) fn send(self, skb: &mut Skb, inner: &Inner) -> Outcome {
-        let room = inner.make_room(skb)?;
+        let room = inner.make_room(skb, self.vtep.family())?;
         self.send_with_room(skb, inner, room)
     }
 
     /// Sends a frame that has room for the outer headers.
     #[inline(always)]
     pub(crate) fn send_with_room(self, skb: &mut Skb, inner: &Inner, room: Room) -> Outcome {
-        let hop = match self.way {
-            Way::Resolved(hop) => hop,
-            Way::Unresolved { .. } => &NextHop::NONE,
+        let hop = match (&self.way, self.vtep.family()) {
+            (Way::Resolved(hop), _) => hop,
+            (Way::Unresolved { .. }, Family::Ipv4) => &NextHop::NONE_IPV4,
+            (Way::Unresolved { .. }, Family::Ipv6) => &NextHop::NONE_IPV6,
         };
-        let headers = skb.get_mut::<[u8; HEADERS_LEN]>(0).ok_or(DropReason::EncapFailed)?;
-        self.write(headers, hop, inner);
+        match self.vtep.family() {
+            Family::Ipv4 => {
+                let headers = skb.get_mut::<[u8; IPV4_HEADERS_LEN]>(0).ok_or(DropReason::EncapFailed)?;
+                self.write_ipv4(headers, hop, inner);
+            }
+            Family::Ipv6 => {
+                let headers = skb.get_mut::<[u8; IPV6_HEADERS_LEN]>(0).ok_or(DropReason::EncapFailed)?;
+                self.write_ipv6(headers, hop, inner);
+            }
+        }
         let is_resolved = matches!(self.way, Way::Resolved(_));
         if room == Room::Plain
             && !(is_resolved && inner.gso == Gso::None)
-            && inner.frame.payload() != Payload::Ipv4
+            && inner.frame.payload() != Payload::from(self.vtep.family())
         {
-            skb.announce_ipv4().map_err(|_| DropReason::EncapFailed)?;
+            skb.announce().map_err(|_| DropReason::EncapFailed)?;
         }
         counters::sent(inner.vni, Some(self.id), inner.size());
         match self.way {
@@ -145,20 +160,39 @@ impl Target {
     #[inline(always)]
     pub(crate) fn send_copy(self, skb: &mut Skb, hop: &NextHop, inner: &Inner) -> Result<(), DropReason> {
         let uplink = hop.uplink().ok_or(DropReason::NoRoute)?;
-        let mut headers = [0; HEADERS_LEN];
-        self.write(&mut headers, hop, inner);
-        skb.store(0, &headers).map_err(|_| DropReason::EncapFailed)?;
+        match self.vtep.family() {
+            Family::Ipv4 => {
+                let mut headers = [0; IPV4_HEADERS_LEN];
+                self.write_ipv4(&mut headers, hop, inner);
+                skb.store(0, &headers)
+            }
+            Family::Ipv6 => {
+                let mut headers = [0; IPV6_HEADERS_LEN];
+                self.write_ipv6(&mut headers, hop, inner);
+                skb.store(0, &headers)
+            }
+        }
+        .map_err(|_| DropReason::EncapFailed)?;
         skb.send_copy(uplink).map_err(|_| DropReason::RedirectFailed)?;
         counters::sent(inner.vni, Some(self.id), inner.size());
         Ok(())
     }
 
     #[inline(always)]
-    fn write(&self, headers: &mut [u8; HEADERS_LEN], hop: &NextHop, inner: &Inner) {
+    fn write_ipv4(&self, headers: &mut [u8; IPV4_HEADERS_LEN], hop: &NextHop, inner: &Inner) {
         let Some((outer, ethernet)) = headers.split_first_chunk_mut::<{ outer::IPV4_LEN }>() else {
             return;
         };
-        self.vtep.outer().write(outer, hop.ethernet(), inner.vni, inner.len, inner.source_port);
+        self.vtep.outer().write_ipv4(outer, hop.ethernet(), &inner.fields());
+        ethernet.copy_from_slice(&inner.frame.bytes());
+    }
+
+    #[inline(always)]
+    fn write_ipv6(&self, headers: &mut [u8; IPV6_HEADERS_LEN], hop: &NextHop, inner: &Inner) {
+        let Some((outer, ethernet)) = headers.split_first_chunk_mut::<{ outer::IPV6_LEN }>() else {
+            return;
+        };
+        self.vtep.outer().write_ipv6(outer, hop.ethernet(), &inner.fields());
         ethernet.copy_from_slice(&inner.frame.bytes());
     }
 }

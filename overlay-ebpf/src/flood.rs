@@ -4,28 +4,33 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_loop};
-use overlay_common::{DropReason, IfIndex, Vni, VtepId, maps::flood::FloodList};
+use overlay_common::{DropReason, Family, IfIndex, Vni, VtepId, maps::flood::FloodList};
 
 use crate::{
+    clock,
     encap::{Inner, Target},
+    frame::Frame,
     maps::{counters, drops, flood},
     skb::Skb,
     verdict::{Outcome, Verdict},
 };
 
-/// Floods a frame that came from the port `from`.
+/// Floods a frame of a port in the segment that was handed over with it.
 #[inline(always)]
-pub(crate) fn from_port(skb: &mut Skb, from: IfIndex, inner: &Inner) -> Outcome {
-    let list = flood::get(inner.vni).ok_or(DropReason::NoReceivers)?;
+pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
+    let from = skb.device().ok_or(DropReason::UnknownPort)?;
+    let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
+    let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
+    let inner = Inner::new(skb, vni, Frame::parse(skb, 0)?, clock::now())?;
     let others = list.port_count().saturating_sub(1);
     if others > 0 {
-        counters::sent(inner.vni, None, inner.size());
-        to_ports(skb, inner.vni, list, Some(from));
+        counters::sent(vni, None, inner.size());
+        to_ports(skb, vni, list, Some(from));
     }
-    match list.vtep_count().checked_sub(1) {
-        Some(final_one) => to_vteps(skb, inner, list, final_one),
-        None if others > 0 => Ok(Verdict::Copied),
-        None => Err(DropReason::NoReceivers),
+    match list.vtep_count() {
+        0 if others > 0 => Ok(Verdict::Copied),
+        0 => Err(DropReason::NoReceivers),
+        count => to_vteps(skb, &inner, list, count),
     }
 }
 
@@ -48,7 +53,10 @@ struct Walk<'a> {
     skb: &'a mut Skb,
     list: &'static FloodList,
     vni: Vni,
+    /// The index of the port that gets no copy; or the place in the list of the remote VTEP that gets the frame itself.
     except: u32,
+    /// Where in the list the walk begins.
+    first: u32,
     inner: *const Inner,
     /// The id of a remote VTEP whose next hop only the frame itself can have resolved; 0: none.
     late: u32,
@@ -56,21 +64,36 @@ struct Walk<'a> {
 
 #[inline(always)]
 fn to_ports(skb: &mut Skb, vni: Vni, list: &'static FloodList, except: Option<IfIndex>) {
-    let mut walk =
-        Walk { skb, list, vni, except: except.map_or(0, IfIndex::get), inner: ptr::null(), late: 0 };
+    let except = except.map_or(0, IfIndex::get);
+    let mut walk = Walk { skb, list, vni, except, first: 0, inner: ptr::null(), late: 0 };
     for_each(list.port_count(), copy_to_port, &mut walk);
 }
 
 /// One copy to each remote VTEP; one of them gets the frame itself: the final one of the list, or one whose next hop has
-/// to be resolved.
+/// to be resolved. The frame gets room for IPv4, and, when those over IPv4 have their copies, for IPv6.
 #[inline(always)]
-fn to_vteps(skb: &mut Skb, inner: &Inner, list: &'static FloodList, final_one: u32) -> Outcome {
-    let room = inner.make_room(skb)?;
-    let mut walk = Walk { skb, list, vni: inner.vni, except: final_one, inner, late: 0 };
-    for_each(list.vtep_count(), copy_to_vtep, &mut walk);
+fn to_vteps(skb: &mut Skb, inner: &Inner, list: &'static FloodList, count: u32) -> Outcome {
+    let ipv4_count = list.ipv4_count().min(count);
+    let family = if ipv4_count > 0 { Family::Ipv4 } else { Family::Ipv6 };
+    let room = inner.make_room(skb, family)?;
+    let mut walk = Walk { skb, list, vni: inner.vni, except: count - 1, first: 0, inner, late: 0 };
+    if ipv4_count > 0 {
+        for_each(ipv4_count, copy_to_vtep, &mut walk);
+    }
+    if count > ipv4_count {
+        if ipv4_count > 0 {
+            let payload = inner.frame.payload();
+            walk.skb.widen_room(payload, room).map_err(|_| DropReason::EncapFailed)?;
+        }
+        if walk.late != 0 {
+            drops::count(DropReason::NextHopUnresolved);
+        }
+        (walk.first, walk.late) = (ipv4_count, 0);
+        for_each(count - ipv4_count, copy_to_vtep, &mut walk);
+    }
     let id = match VtepId::new(walk.late as u16) {
         Some(late) => Some(late),
-        None => list.vtep(final_one as usize).filter(|_| list.is_of(inner.vni)),
+        None => list.vtep(count as usize - 1).filter(|_| list.is_of(inner.vni)),
     };
     Target::find(skb, id.ok_or(DropReason::UnknownVtep)?, inner)?.send_with_room(skb, inner, room)
 }
@@ -101,6 +124,7 @@ unsafe extern "C" fn copy_to_port(at: u64, walk: *mut c_void) -> i64 {
 unsafe extern "C" fn copy_to_vtep(at: u64, walk: *mut c_void) -> i64 {
     // SAFETY: `for_each` passes a `Walk`.
     let walk = unsafe { &mut *walk.cast::<Walk<'_>>() };
+    let at = at + u64::from(walk.first);
     // The final one gets the frame itself, unless another needs it more.
     if at == u64::from(walk.except) && walk.late == 0 {
         return CONTINUE;

@@ -1,39 +1,69 @@
 //! Other users of our UDP port on this host: `vxlan` devices of the kernel, with other VNIs.
 
-use core::mem;
-
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{BPF_F_CURRENT_NETNS, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1},
+    bindings::{
+        BPF_F_CURRENT_NETNS, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as Ipv4Tuple,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as Ipv6Tuple,
+    },
     helpers::{bpf_sk_lookup_udp, bpf_sk_release},
 };
-use network_types::{ip::Ipv4Hdr, udp::UdpHdr};
-use overlay_common::header::{eth, ipv4};
+use network_types::{
+    eth::EthHdr,
+    ip::{Ipv4Hdr, Ipv6Hdr},
+    udp::UdpHdr,
+};
+use overlay_common::{
+    UnderlayAddr,
+    header::{
+        eth::{self, Payload},
+        ipv4, ipv6,
+    },
+};
 
 use crate::{packet::Packet as _, skb::Skb};
 
 /// Whether a socket on this host receives the UDP packet. A `vxlan` device is one as long as it is up.
 #[inline(always)]
 pub(crate) fn listens(skb: &Skb) -> bool {
-    let Some(ip) = skb.get::<Ipv4Hdr>(eth::LEN) else {
-        return false;
-    };
-    let Some(header_len) = ipv4::header_len(ip) else {
-        return false;
-    };
-    let (source, destination) = (ip.src_addr, ip.dst_addr);
-    let Some(udp) = skb.get::<UdpHdr>(eth::LEN + header_len) else {
-        return false;
-    };
-    let mut tuple = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
-        saddr: u32::from_ne_bytes(source),
-        daddr: u32::from_ne_bytes(destination),
+    match skb.get::<EthHdr>(0).map(eth::payload) {
+        Some(Payload::Ipv4) => listens_ipv4(skb).unwrap_or(false),
+        Some(Payload::Ipv6) => listens_ipv6(skb).unwrap_or(false),
+        _ => false,
+    }
+}
+
+#[inline(always)]
+fn listens_ipv4(skb: &Skb) -> Option<bool> {
+    let ip = skb.get::<Ipv4Hdr>(eth::LEN)?;
+    let udp = skb.get::<UdpHdr>(eth::LEN + ipv4::header_len(ip)?)?;
+    let tuple = Ipv4Tuple {
+        saddr: u32::from_ne_bytes(ip.src_addr),
+        daddr: u32::from_ne_bytes(ip.dst_addr),
         sport: u16::from_ne_bytes(udp.src),
         dport: u16::from_ne_bytes(udp.dst),
     };
-    let len = mem::size_of_val(&tuple) as u32;
-    let tuple = (&raw mut tuple).cast::<bpf_sock_tuple>();
-    // SAFETY: the context is valid; a tuple of this length is an IPv4 one.
+    Some(is_found(skb, tuple))
+}
+
+#[inline(always)]
+fn listens_ipv6(skb: &Skb) -> Option<bool> {
+    let ip = skb.get::<Ipv6Hdr>(eth::LEN)?;
+    let udp = skb.get::<UdpHdr>(eth::LEN + ipv6::LEN)?;
+    let tuple = Ipv6Tuple {
+        saddr: UnderlayAddr::from_ipv6(ip.src_addr).words(),
+        daddr: UnderlayAddr::from_ipv6(ip.dst_addr).words(),
+        sport: u16::from_ne_bytes(udp.src),
+        dport: u16::from_ne_bytes(udp.dst),
+    };
+    Some(is_found(skb, tuple))
+}
+
+/// Looks a tuple up; its length tells the kernel its family.
+#[inline(always)]
+fn is_found<T>(skb: &Skb, mut tuple: T) -> bool {
+    let (tuple, len) = ((&raw mut tuple).cast::<bpf_sock_tuple>(), size_of::<T>() as u32);
+    // SAFETY: the context is valid, and the tuple as long as said.
     let socket = unsafe { bpf_sk_lookup_udp(skb.as_ptr(), tuple, len, BPF_F_CURRENT_NETNS as u64, 0) };
     if socket.is_null() {
         return false;

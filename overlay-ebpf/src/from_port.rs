@@ -1,26 +1,37 @@
 //! The way of a frame that a workload sends: TC ingress of its port.
 
 use overlay_common::{
-    DropReason, IfIndex,
+    DropReason, IfIndex, Vni,
     maps::{
         fdb::Place,
+        jump::Jump,
         port::{Port, PortKind},
+        segment::Segment,
     },
 };
 
 use crate::{
     clock,
     encap::{Inner, Target},
-    flood,
+    examine,
     frame::Frame,
     learn::learn,
-    maps::{counters, fdb, ports, segments},
+    maps::{counters, fdb, jumps, ports, segments},
     redirect,
     skb::Skb,
     verdict::Outcome,
 };
 
-/// Switches a frame from a port to where its destination is.
+/// A frame that came from a port and passed the guards.
+struct Received {
+    device: IfIndex,
+    vni: Vni,
+    segment: &'static Segment,
+    frame: Frame,
+    now: u64,
+}
+
+/// Lets a frame in, and switches it to where its destination is.
 #[inline(always)]
 pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let device = skb.device().ok_or(DropReason::UnknownPort)?;
@@ -33,18 +44,41 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let frame = Frame::parse(skb, 0)?;
     let now = clock::now();
     learn(skb, vni, segment, frame.source(), place_of(device, port), now);
+    if let Some(program) = examine::from_port(skb, segment, &frame) {
+        skb.hand_over(vni.get());
+        return jumps::jump(skb, program);
+    }
+    forward(skb, Received { device, vni, segment, frame, now })
+}
 
+/// Switches a frame of the segment that was handed over with it; [`handle`] has let it in.
+#[inline(always)]
+pub(crate) fn handle_again(skb: &mut Skb) -> Outcome {
+    let device = skb.device().ok_or(DropReason::UnknownPort)?;
+    let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
+    let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
+    let frame = Frame::parse(skb, 0)?;
+    forward(skb, Received { device, vni, segment, frame, now: clock::now() })
+}
+
+#[inline(always)]
+fn forward(skb: &mut Skb, Received { device, vni, segment, frame, now }: Received) -> Outcome {
     let destination = frame.destination();
-    let inner = Inner::new(skb, vni, frame, now)?;
     let place = if destination.is_group() { None } else { fdb::place(vni, segment, destination, now) };
     match place {
-        Some(Place::Vtep(id)) => Target::find(skb, id, &inner)?.send(skb, &inner),
+        Some(Place::Vtep(id)) => {
+            let inner = Inner::new(skb, vni, frame, now)?;
+            Target::find(skb, id, &inner)?.send(skb, &inner)
+        }
         Some(Place::Port { device: to, .. }) if to == device => Err(DropReason::SamePort),
         Some(Place::Port { device: to, peer }) => {
-            counters::sent(vni, None, inner.size());
+            counters::sent(vni, None, skb.size());
             redirect::to_port(skb, to, peer, frame.payload())
         }
-        None if destination.is_group() || segment.flood() => flood::from_port(skb, device, &inner),
+        None if destination.is_group() || segment.flood() => {
+            skb.hand_over(vni.get());
+            jumps::jump(skb, Jump::FloodFromPort)
+        }
         None => Err(DropReason::UnknownUnicast),
     }
 }

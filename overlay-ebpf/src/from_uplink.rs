@@ -1,26 +1,25 @@
 //! The way of a packet from the underlay: TC ingress of an uplink.
 
-use network_types::ip::Ipv6Hdr;
 use overlay_common::{
     DropReason, Vni, VtepId,
     header::{
         eth::{self, Payload},
-        ipv4,
+        ipv4, ipv6,
     },
-    maps::fdb::Place,
+    maps::{fdb::Place, jump::Jump},
 };
 
 use crate::{
     clock,
     decap::{self, Span, Tunnel},
-    flood, foreign,
+    examine, flood, foreign,
     frame::Frame,
     gso::Headers,
     learn::learn,
     maps::{
         config,
         counters::{self, Size},
-        fdb, segments, uplinks,
+        fdb, jumps, segments, uplinks,
     },
     mark::Mark,
     packet::{self, Packet as _},
@@ -90,10 +89,15 @@ fn deliver(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
     let packets = skb.packets();
     strip(skb, span, &frame)?;
     counters::received(vni, vtep, Size { packets, bytes: skb.len() });
-    match place {
-        Some(Place::Port { device, peer }) => redirect::to_port(skb, device, peer, frame.payload()),
-        Some(Place::Vtep(_)) | None => flood::from_tunnel(skb, vni),
-    }
+    let program = match (examine::from_tunnel(skb, segment, &frame), place) {
+        (None, Some(Place::Port { device, peer })) => {
+            return redirect::to_port(skb, device, peer, frame.payload());
+        }
+        (Some(program), _) => program,
+        (None, _) => Jump::ForwardFromTunnel,
+    };
+    skb.hand_over(vni.get());
+    jumps::jump(skb, program)
 }
 
 /// Whether a packet of several segments is one TCP flow in one tunnel packet.
@@ -119,7 +123,7 @@ fn strip(skb: &mut Skb, span: Span, frame: &Frame) -> Result<(), DropReason> {
         skb.resize(end as u32).map_err(|_| DropReason::DecapFailed)?;
     }
     // The kernel leaves no less than an IP header behind the Ethernet header.
-    let shortest = start + eth::LEN + if frame.payload() == Payload::Ipv6 { Ipv6Hdr::LEN } else { ipv4::LEN };
+    let shortest = start + eth::LEN + if frame.payload() == Payload::Ipv6 { ipv6::LEN } else { ipv4::LEN };
     if (skb.len() as usize) < shortest {
         skb.resize(shortest as u32).map_err(|_| DropReason::DecapFailed)?;
     }

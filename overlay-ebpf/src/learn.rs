@@ -21,7 +21,7 @@ const RENEW_NS: u64 = 1_000_000_000;
 /// Notes that a frame from `source` came from `place` at `now`, nanoseconds of the monotonic clock. Static and
 /// control-plane entries stay as they are.
 #[inline(always)]
-pub(crate) fn learn(skb: &Skb, vni: Vni, segment: Segment, source: MacAddr, place: Place, now: u64) {
+pub(crate) fn learn(skb: &Skb, vni: Vni, segment: &Segment, source: MacAddr, place: Place, now: u64) {
     if !segment.learning() {
         return;
     }

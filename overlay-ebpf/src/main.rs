@@ -18,11 +18,13 @@ mod atomic;
 mod clock;
 mod decap;
 mod encap;
+mod examine;
 mod flood;
 mod foreign;
 mod forget;
 mod frame;
 mod from_port;
+mod from_tunnel;
 mod from_uplink;
 mod from_uplink_xdp;
 mod gso;
@@ -64,6 +66,24 @@ fn from_port(context: TcContext) -> i32 {
 #[classifier]
 fn from_uplink(context: TcContext) -> i32 {
     act(from_uplink::handle(&mut Skb::new(context)))
+}
+
+/// Reached from programs that had a closer look at a frame of a port.
+#[classifier]
+fn forward_from_port(context: TcContext) -> i32 {
+    act(from_port::handle_again(&mut Skb::new(context)))
+}
+
+/// Reached from `from_port`: what everybody in the segment gets.
+#[classifier]
+fn flood_from_port(context: TcContext) -> i32 {
+    act(flood::from_port(&mut Skb::new(context)))
+}
+
+/// Reached from `from_uplink`: what is not just for one station.
+#[classifier]
+fn forward_from_tunnel(context: TcContext) -> i32 {
+    act(from_tunnel::handle(&mut Skb::new(context)))
 }
 
 /// XDP on an uplink: takes outer headers off early, where that is safe. Takes packets in several buffers, so that it can be

@@ -11,7 +11,8 @@ use aya_ebpf::{
     helpers::bpf_fib_lookup,
 };
 use overlay_common::{
-    DropReason, IfIndex, MacAddr, VtepId,
+    DropReason, Family, IfIndex, MacAddr, VtepId,
+    header::eth,
     maps::{next_hop::NextHop, vtep::Vtep},
 };
 
@@ -21,8 +22,9 @@ use crate::{
     skb::Skb,
 };
 
-/// `AF_INET` of `include/linux/socket.h`.
+/// `AF_INET` and `AF_INET6` of `include/linux/socket.h`.
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 
 /// The loopback device: where the kernel looks up the routes of packets that the host itself sends.
 const LOOPBACK: u32 = 1;
@@ -67,16 +69,23 @@ fn look_up(
     now: u64,
     ip_len: u32,
 ) -> Result<Way, DropReason> {
-    let (Some(local), Some(remote)) = (vtep.local().to_ipv4(), vtep.remote().to_ipv4()) else {
-        return Err(DropReason::UnknownVtep);
-    };
     // SAFETY: zero is a value of every field.
     let mut params: FibParams = unsafe { MaybeUninit::zeroed().assume_init() };
-    params.family = AF_INET;
     params.ifindex = LOOPBACK;
     params.__bindgen_anon_1.tot_len = ip_len.min(u32::from(u16::MAX)) as u16;
-    params.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(local);
-    params.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(remote);
+    let (local, remote) = (vtep.local().words(), vtep.remote().words());
+    match vtep.family() {
+        Family::Ipv4 => {
+            params.family = AF_INET;
+            params.__bindgen_anon_3.ipv4_src = local[3];
+            params.__bindgen_anon_4.ipv4_dst = remote[3];
+        }
+        Family::Ipv6 => {
+            params.family = AF_INET6;
+            params.__bindgen_anon_3.ipv6_src = local;
+            params.__bindgen_anon_4.ipv6_dst = remote;
+        }
+    }
     // SAFETY: the context is valid and `params` as long as said.
     let code =
         unsafe { bpf_fib_lookup(skb.as_ptr(), &raw mut params, mem::size_of::<FibParams>() as i32, 0) };
@@ -85,7 +94,8 @@ fn look_up(
             let uplink = checked(params.ifindex)?;
             // SAFETY: the kernel has replaced the length by the MTU.
             let mtu = unsafe { params.__bindgen_anon_1.mtu_result };
-            *slot = NextHop::new(uplink, MacAddr::new(params.smac), MacAddr::new(params.dmac), mtu, now);
+            let ethernet = eth::header(MacAddr::new(params.dmac), MacAddr::new(params.smac), vtep.family());
+            *slot = NextHop::new(uplink, ethernet, mtu, now);
             Ok(Way::Resolved(slot))
         }
         BPF_FIB_LKUP_RET_NO_NEIGH => {

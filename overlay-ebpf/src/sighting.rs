@@ -83,7 +83,7 @@ pub(crate) fn follow_up(sighting: &Sighting<'_>, news: News) {
 
 impl Sighting<'_> {
     #[inline(always)]
-    fn learn(&self, segment: Segment) -> News {
+    fn learn(&self, segment: &Segment) -> News {
         let Some(in_segment) = learned::of_segment(self.vni) else { return News::NOTHING };
         if !in_segment.take(segment.learn_limit()) {
             return self.refuse(Unlearned::Limit);
@@ -111,7 +111,7 @@ impl Sighting<'_> {
 
     /// Moves a learned entry, unless it has to stay.
     #[inline(always)]
-    fn compare(&self, segment: Segment, entry: &mut FdbEntry) -> News {
+    fn compare(&self, segment: &Segment, entry: &mut FdbEntry) -> News {
         let seen = entry.standing();
         // None: it is being removed just now.
         let Some(place) = seen.place(self.vni) else { return News::NOTHING };

@@ -6,8 +6,8 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{
         __sk_buff, BPF_F_ADJ_ROOM_DECAP_L3_IPV4, BPF_F_ADJ_ROOM_DECAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L2_ETH,
-        BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L4_UDP, BPF_F_ADJ_ROOM_FIXED_GSO,
-        bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
+        BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
+        BPF_F_ADJ_ROOM_FIXED_GSO, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
     },
     bpf_f_adj_room_encap_l2,
     helpers::{
@@ -17,14 +17,17 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use overlay_common::{
-    IfIndex,
+    Family, IfIndex,
     header::{
         eth::{self, Payload},
         outer,
     },
 };
 
-use crate::helper::{Refused, done};
+use crate::{
+    helper::{Refused, done},
+    maps::counters::Size,
+};
 
 /// `PACKET_HOST` of `include/uapi/linux/if_packet.h`.
 const PACKET_HOST: u32 = 0;
@@ -32,12 +35,15 @@ const PACKET_HOST: u32 = 0;
 /// `-EALREADY`: the skb is marked encapsulated already.
 const EALREADY: i64 = -114;
 
+/// Segments keep the size that they have.
+const FIXED_GSO: u64 = BPF_F_ADJ_ROOM_FIXED_GSO as u64;
+
 /// Room for outer headers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
     /// The kernel knows what the headers will be.
     Announced,
-    /// The kernel takes the packet for what the frame was, until [`Skb::announce_ipv4`].
+    /// The kernel takes the packet for what the frame was, until [`Skb::announce`].
     Plain,
 }
 
@@ -99,6 +105,25 @@ impl Skb {
         self.fields().gso_segs.max(1)
     }
 
+    /// What the frame counts for.
+    #[inline(always)]
+    pub(crate) fn size(&self) -> Size {
+        Size { packets: self.packets(), bytes: self.len() }
+    }
+
+    /// Leaves a word for the program that the frame is handed to.
+    #[inline(always)]
+    pub(crate) fn hand_over(&mut self, word: u32) {
+        // SAFETY: the context is valid, and the words are there for programs.
+        unsafe { (*self.raw()).cb[0] = word };
+    }
+
+    /// The word that the program left that handed the frame over.
+    #[inline(always)]
+    pub(crate) fn handed_over(&self) -> u32 {
+        self.fields().cb[0]
+    }
+
     /// Whether a VLAN tag waits beside the bytes.
     #[inline(always)]
     pub(crate) fn has_vlan_tag(&self) -> bool {
@@ -125,44 +150,65 @@ impl Skb {
         done(unsafe { bpf_skb_pull_data(self.raw(), len) })
     }
 
-    /// Makes room for IPv4 outer headers in front of the frame; what is in it is undefined, and so is the inner
-    /// Ethernet header, which the caller writes again.
+    /// Makes room for outer headers in front of the frame; what is in it is undefined, and so is the inner Ethernet
+    /// header, which the caller writes again.
     ///
     /// `bpf_skb_adjust_room` tells the kernel what the headers will be, which keeps a packet of several segments whole.
     /// Where an earlier tunnel has told it so, the places that it noted then are still right for the inner frame, and
     /// only the outer ones have to move. What is not IP gets plain room.
     #[inline(always)]
-    pub(crate) fn make_room(&mut self, payload: Payload) -> Result<Room, Refused> {
-        const FIXED_GSO: u64 = BPF_F_ADJ_ROOM_FIXED_GSO as u64;
-        const ANNOUNCED: u64 = FIXED_GSO
-            | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 as u64
+    pub(crate) fn make_room(&mut self, payload: Payload, family: Family) -> Result<Room, Refused> {
+        const UDP_IN_ETHERNET: u64 = FIXED_GSO
             | BPF_F_ADJ_ROOM_ENCAP_L4_UDP as u64
             | BPF_F_ADJ_ROOM_ENCAP_L2_ETH as u64
             | bpf_f_adj_room_encap_l2(eth::LEN as u64);
-        const LEN: i32 = outer::IPV4_LEN as i32;
-        match payload {
-            Payload::Ipv4 | Payload::Ipv6 => match self.ctx.adjust_room(LEN, BPF_ADJ_ROOM_MAC, ANNOUNCED) {
-                Ok(()) => Ok(Room::Announced),
-                Err(EALREADY) => {
-                    self.ctx.adjust_room(LEN, BPF_ADJ_ROOM_MAC, FIXED_GSO).map_err(|_| Refused)?;
-                    Ok(Room::Plain)
-                }
-                Err(_) => Err(Refused),
-            },
-            Payload::Vlan | Payload::Other => {
-                // SAFETY: the context is valid.
-                done(unsafe { bpf_skb_change_head(self.raw(), outer::IPV4_LEN as u32, 0) })?;
-                Ok(Room::Plain)
+        let (len, network) = match family {
+            Family::Ipv4 => (outer::IPV4_LEN as u32, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4),
+            Family::Ipv6 => (outer::IPV6_LEN as u32, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6),
+        };
+        if let Payload::Ipv4 | Payload::Ipv6 = payload {
+            match self.ctx.adjust_room(len as i32, BPF_ADJ_ROOM_MAC, UDP_IN_ETHERNET | u64::from(network)) {
+                Ok(()) => return Ok(Room::Announced),
+                Err(EALREADY) => {}
+                Err(_) => return Err(Refused),
             }
+        }
+        self.push_room(payload, len)?;
+        Ok(Room::Plain)
+    }
+
+    /// Makes the room that [`Self::make_room`] made for IPv4 larger, so that it holds IPv6.
+    #[inline(always)]
+    pub(crate) fn widen_room(&mut self, payload: Payload, room: Room) -> Result<(), Refused> {
+        const MORE: u32 = (outer::IPV6_LEN - outer::IPV4_LEN) as u32;
+        self.push_room(payload, MORE)?;
+        match room {
+            Room::Announced => {
+                self.store(eth::LEN as u32 - 2, &[0x86, 0xdd])?;
+                self.announce()
+            }
+            Room::Plain => Ok(()),
         }
     }
 
-    /// Has the kernel look at the outer headers, which are there by now, and take the packet for the IPv4 that it is.
+    /// Makes room behind the first Ethernet header of an IP packet, or in front of another one.
+    #[inline(always)]
+    fn push_room(&mut self, payload: Payload, len: u32) -> Result<(), Refused> {
+        match payload {
+            Payload::Ipv4 | Payload::Ipv6 => {
+                self.ctx.adjust_room(len as i32, BPF_ADJ_ROOM_MAC, FIXED_GSO).map_err(|_| Refused)
+            }
+            // SAFETY: the context is valid.
+            Payload::Vlan | Payload::Other => done(unsafe { bpf_skb_change_head(self.raw(), len, 0) }),
+        }
+    }
+
+    /// Has the kernel look at the outer headers, which are there by now, and take the packet for the IP that it is.
     ///
     /// No helper does just that. But taking a VLAN tag off does it by the way (`skb_vlan_pop` in `net/core/skbuff.c`), so
     /// two tags are put on, of which the kernel keeps one beside the bytes, and taken off again.
     #[inline(always)]
-    pub(crate) fn announce_ipv4(&mut self) -> Result<(), Refused> {
+    pub(crate) fn announce(&mut self) -> Result<(), Refused> {
         const DOT1Q: u16 = 0x8100_u16.to_be();
         for _ in 0..2 {
             // SAFETY: the context is valid.
@@ -178,12 +224,12 @@ impl Skb {
     /// Removes `len` bytes behind the first Ethernet header, and tells the kernel that `payload` follows.
     #[inline(always)]
     pub(crate) fn remove_room(&mut self, len: u32, payload: Payload) -> Result<(), Refused> {
+        // There is no way to tell it that something else follows, and it insists on a header's length being left.
         let follows = match payload {
-            Payload::Ipv4 => BPF_F_ADJ_ROOM_DECAP_L3_IPV4,
             Payload::Ipv6 => BPF_F_ADJ_ROOM_DECAP_L3_IPV6,
-            Payload::Vlan | Payload::Other => 0,
+            Payload::Ipv4 | Payload::Vlan | Payload::Other => BPF_F_ADJ_ROOM_DECAP_L3_IPV4,
         };
-        let flags = u64::from(BPF_F_ADJ_ROOM_FIXED_GSO | follows);
+        let flags = FIXED_GSO | u64::from(follows);
         self.ctx.adjust_room(-(len as i32), BPF_ADJ_ROOM_MAC, flags).map_err(|_| Refused)
     }
 

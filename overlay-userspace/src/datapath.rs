@@ -1,16 +1,18 @@
 //! Loading the programs and pinning them and their maps.
 
 use aya::{
-    EbpfLoader, include_bytes_aligned,
-    programs::{ProgramError, SchedClassifier, Xdp},
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::ProgramArray,
+    programs::{Program, ProgramError, SchedClassifier, Xdp},
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    ageing, config, counters, drops, fdb, flood, learned, member, next_hop, port, segment, uplink, vtep,
+    ageing, config, counters, drops, fdb, flood, jump, jump::Jump, learned, member, next_hop, port, segment,
+    uplink, vtep,
 };
 
 use crate::{
-    error::{Context as _, Result},
+    error::{Context as _, Error, Result},
     instance::Instance,
 };
 
@@ -18,7 +20,7 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 14] = [
+const MAPS: [&str; 15] = [
     ageing::NAME,
     ageing::RECLAIMED,
     config::NAME,
@@ -27,6 +29,7 @@ const MAPS: [&str; 14] = [
     fdb::NAME,
     flood::NAME,
     learned::NAME,
+    jump::NAME,
     member::NAME,
     next_hop::NAME,
     port::NAME,
@@ -63,13 +66,30 @@ pub fn load(instance: &Instance, fdb_entries: u32) -> Result<()> {
     for (name, program) in ebpf.programs_mut() {
         let path = instance.programs().join(name);
         let outcome = match program {
-            aya::programs::Program::Xdp(program) => program.load().and_then(|()| pin(program.pin(path))),
-            aya::programs::Program::SchedClassifier(program) => {
-                program.load().and_then(|()| pin(program.pin(path)))
-            }
+            Program::Xdp(program) => program.load().and_then(|()| pin(program.pin(path))),
+            Program::SchedClassifier(program) => program.load().and_then(|()| pin(program.pin(path))),
             _ => Ok(()),
         };
         outcome.context(|| format!("cannot load program {name}"))?;
+    }
+    fill_jumps(&mut ebpf)
+}
+
+/// Puts the programs that others jump to into their slots.
+fn fill_jumps(ebpf: &mut Ebpf) -> Result<()> {
+    let missing = || Error::Failed("the compiled programs are not complete".to_owned());
+    let mut jumps: ProgramArray<_> = ebpf
+        .take_map(jump::NAME)
+        .ok_or_else(missing)?
+        .try_into()
+        .context(|| format!("cannot use map {}", jump::NAME))?;
+    for jump in Jump::ALL {
+        let name = jump.program();
+        let Some(Program::SchedClassifier(program)) = ebpf.program(name) else {
+            return Err(missing());
+        };
+        let what = || format!("cannot link program {name}");
+        jumps.set(jump.index(), program.fd().context(what)?, 0).context(what)?;
     }
     Ok(())
 }

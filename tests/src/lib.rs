@@ -9,6 +9,7 @@
 
 pub mod bench;
 pub mod fdb;
+pub mod figures;
 pub mod foreign;
 pub mod frame;
 pub mod mesh;

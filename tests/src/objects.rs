@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
-    maps::{MapInfo, loaded_maps},
+    maps::MapInfo,
     programs::{
         ProgramInfo,
         links::{FdLink, PinnedLink},
@@ -61,7 +61,7 @@ impl Objects {
     fn left(&self) -> Self {
         // An object that goes while it is asked about is an error of the iterator, and gone.
         let programs = loaded_programs().filter_map(Result::ok).map(|info| info.id());
-        let maps = loaded_maps().filter_map(Result::ok).map(|info| info.id());
+        let maps = map_ids();
         let links = loaded_links().filter_map(Result::ok).map(|info| info.id());
         Self {
             programs: programs.filter(|id| self.programs.contains(id)).collect(),
@@ -69,6 +69,25 @@ impl Objects {
             links: links.filter(|id| self.links.contains(id)).collect(),
         }
     }
+}
+
+/// The numbers of all maps, without opening any.
+///
+/// Opening and closing a program array that nobody has open any more makes the kernel empty it once more. If it has not
+/// come round to the first time yet, the array stays for good (Linux 6.18, `prog_array_map_clear`).
+fn map_ids() -> impl Iterator<Item = u32> {
+    /// `BPF_MAP_GET_NEXT_ID` of `include/uapi/linux/bpf.h`.
+    const NEXT_ID: libc::c_int = 12;
+    let next = |id: u32| {
+        // The id to start from, the next one, which the kernel fills in, and no flags.
+        let mut attributes = [id, 0, 0];
+        // SAFETY: the kernel reads and writes the attributes, which are as long as said.
+        let code = unsafe {
+            libc::syscall(libc::SYS_bpf, NEXT_ID, attributes.as_mut_ptr(), size_of_val(&attributes))
+        };
+        (code == 0).then_some(attributes[1])
+    };
+    std::iter::successors(next(0), move |id| next(*id))
 }
 
 /// The pins below a directory, at any depth.

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use overlay_tests::{
     fdb::{self, counts_are_right},
+    figures,
     frame::{Arp, ETHER_EXPERIMENT, Ethernet, Mac},
     mesh,
     overlay::Instance,
@@ -111,8 +112,7 @@ fn ten_thousand_moves_of_one_mac_end_at_the_last_place() -> Result<()> {
     for instance in &instances {
         counts_are_right(instance.host, VNI)?;
     }
-    println!("{MOVES} moves in {moved:?}; converged {converged:?} after the last");
-    Ok(())
+    figures::report(&format!("{MOVES} moves of one MAC in {moved:?}; converged {converged:?} after the last"))
 }
 
 /// A workload without anything of its own to say, so that it says nothing at the wrong time.

@@ -2,7 +2,7 @@
 
 pub use network_types::eth::{EthHdr, EtherType};
 
-use crate::MacAddr;
+use crate::{Family, MacAddr};
 
 /// Bytes of the header, without a VLAN tag.
 pub const LEN: usize = EthHdr::LEN;
@@ -18,6 +18,16 @@ pub enum Payload {
     Vlan,
     /// Anything else: ARP, LLDP, …
     Other,
+}
+
+impl From<Family> for Payload {
+    #[inline(always)]
+    fn from(family: Family) -> Self {
+        match family {
+            Family::Ipv4 => Self::Ipv4,
+            Family::Ipv6 => Self::Ipv6,
+        }
+    }
 }
 
 /// Classifies the `EtherType` field.
@@ -50,13 +60,17 @@ pub const fn source(header: &EthHdr) -> MacAddr {
     MacAddr::new(header.src_addr)
 }
 
-/// The 14 bytes of an Ethernet header for IPv4, ready to be written.
+/// The 14 bytes of an Ethernet header in front of an IP packet, ready to be written.
 #[inline(always)]
 #[must_use]
-pub const fn ipv4_header(destination: MacAddr, source: MacAddr) -> [u8; LEN] {
+pub const fn header(destination: MacAddr, source: MacAddr, family: Family) -> [u8; LEN] {
     let [a, b, c, d, e, f] = destination.bytes();
     let [g, h, i, j, k, l] = source.bytes();
-    [a, b, c, d, e, f, g, h, i, j, k, l, 0x08, 0x00]
+    let [m, n] = match family {
+        Family::Ipv4 => [0x08, 0x00],
+        Family::Ipv6 => [0x86, 0xdd],
+    };
+    [a, b, c, d, e, f, g, h, i, j, k, l, m, n]
 }
 
 /// The destination address in the 14 bytes of an Ethernet header.

@@ -2,46 +2,64 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{checksum, eth, ipv4, udp, vxlan};
-use crate::Vni;
+use super::{checksum, eth, ipv4, ipv6, udp, vxlan};
+use crate::{Family, Vni};
 
 /// Bytes of IPv4, UDP and VXLAN.
 const IPV4_L3_LEN: usize = ipv4::LEN + udp::LEN + vxlan::LEN;
+/// Bytes of IPv6, UDP and VXLAN.
+const IPV6_L3_LEN: usize = ipv6::LEN + udp::LEN + vxlan::LEN;
 
 /// Bytes of all outer headers over IPv4: Ethernet, IPv4, UDP, VXLAN.
 pub const IPV4_LEN: usize = eth::LEN + IPV4_L3_LEN;
+/// Bytes of all outer headers over IPv6: Ethernet, IPv6, UDP, VXLAN.
+pub const IPV6_LEN: usize = eth::LEN + IPV6_L3_LEN;
 
-/// What IPv4, UDP and VXLAN add to the inner frame, in bytes: an uplink's MTU has to hold this much and the frame.
-pub const IPV4_OVERHEAD: usize = IPV4_L3_LEN;
-
-/// Where the headers stand.
-const IP: usize = eth::LEN;
-const UDP: usize = IP + ipv4::LEN;
-const VXLAN: usize = UDP + udp::LEN;
+/// What IP, UDP and VXLAN add to the inner frame, in bytes: an uplink's MTU has to hold this much and the frame.
+#[inline(always)]
+#[must_use]
+pub const fn overhead(family: Family) -> usize {
+    match family {
+        Family::Ipv4 => IPV4_L3_LEN,
+        Family::Ipv6 => IPV6_L3_LEN,
+    }
+}
 
 /// Hops a tunnel packet may take, as the kernel's `vxlan` device has it (`drivers/net/vxlan`).
 const TTL: u8 = 64;
 /// Don't fragment: a VTEP must not (RFC 7348, section 4.3). An atomic packet needs no id (RFC 6864, section 4.1).
 const DONT_FRAGMENT: [u8; 2] = [0x40, 0];
 
-/// The outer headers towards one remote VTEP, from IPv4 on, but for what differs from frame to frame: lengths, IPv4
-/// checksum, UDP source port and VNI.
+/// The outer headers towards one remote VTEP, from IP on, but for what differs from frame to frame: lengths, IPv4
+/// checksum, IPv6 flow label, UDP source port and VNI.
 ///
-/// The UDP checksum is zero, as RFC 7348, section 4.3, has it.
+/// The UDP checksum is zero, as RFC 7348, section 4.3, has it, and RFC 6935 lets tunnels over IPv6 have it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Template {
-    bytes: [u8; IPV4_L3_LEN],
+    /// Those of IPv4 are shorter, and followed by zeros.
+    bytes: [u8; IPV6_L3_LEN],
     /// Sum over the IPv4 header as it stands in `bytes`, not folded.
     ip_sum: u32,
+}
+
+/// What differs from frame to frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields {
+    /// The segment.
+    pub vni: Vni,
+    /// Bytes of the inner frame.
+    pub frame_len: u32,
+    /// A hash of the inner flow: it chooses UDP source port and IPv6 flow label.
+    pub flow_hash: u32,
 }
 
 impl Template {
     /// Headers from `local` to `remote` (network byte order) and UDP port `port` (host byte order).
     #[must_use]
     pub fn ipv4(local: [u8; 4], remote: [u8; 4], port: u16) -> Self {
-        let mut bytes = [0; IPV4_L3_LEN];
-        let ip = &mut bytes[..ipv4::LEN];
+        let mut bytes = [0; IPV6_L3_LEN];
+        let (ip, rest) = bytes.split_at_mut(ipv4::LEN);
         ip[0] = 0x45;
         ip[6..8].copy_from_slice(&DONT_FRAGMENT);
         ip[8] = TTL;
@@ -49,47 +67,74 @@ impl Template {
         ip[12..16].copy_from_slice(&local);
         ip[16..20].copy_from_slice(&remote);
         let ip_sum = checksum::sum(ip);
-        bytes[ipv4::LEN + 2..ipv4::LEN + 4].copy_from_slice(&port.to_be_bytes());
-        bytes[ipv4::LEN + udp::LEN] = vxlan::I_FLAG;
+        fill_udp_and_vxlan(rest, port);
         Self { bytes, ip_sum }
     }
 
-    /// Writes the outer headers of an inner frame of `frame_len` bytes.
+    /// Headers from `local` to `remote` (network byte order) and UDP port `port` (host byte order).
+    #[must_use]
+    pub fn ipv6(local: [u8; 16], remote: [u8; 16], port: u16) -> Self {
+        let mut bytes = [0; IPV6_L3_LEN];
+        let (ip, rest) = bytes.split_at_mut(ipv6::LEN);
+        ip[0] = 0x60;
+        ip[6] = ipv4::IpProto::Udp as u8;
+        ip[7] = TTL;
+        ip[8..24].copy_from_slice(&local);
+        ip[24..40].copy_from_slice(&remote);
+        fill_udp_and_vxlan(rest, port);
+        Self { bytes, ip_sum: 0 }
+    }
+
+    /// Writes the outer headers of an inner frame over IPv4.
     ///
     /// A frame too long for a 16-bit length can only be one that will be segmented, which sets the lengths anew: they
     /// are written as 0 then, as the kernel does (`iph_set_totlen` in `include/net/ip.h`).
     #[inline(always)]
-    pub fn write(
-        &self,
-        out: &mut [u8; IPV4_LEN],
-        ethernet: &[u8; eth::LEN],
-        vni: Vni,
-        frame_len: u32,
-        source_port: u16,
-    ) {
-        let ip_len = u16::try_from(frame_len + IPV4_L3_LEN as u32).unwrap_or(0);
+    pub fn write_ipv4(&self, out: &mut [u8; IPV4_LEN], ethernet: &[u8; eth::LEN], fields: &Fields) {
+        const IP: usize = eth::LEN;
+        let ip_len = u16::try_from(fields.frame_len + IPV4_L3_LEN as u32).unwrap_or(0);
         let udp_len = ip_len.saturating_sub(ipv4::LEN as u16);
         let check = !checksum::fold(self.ip_sum + u32::from(ip_len));
-        let [ip_len_0, ip_len_1] = ip_len.to_be_bytes();
-        let [check_0, check_1] = check.to_be_bytes();
-        let [port_0, port_1] = source_port.to_be_bytes();
-        let [udp_len_0, udp_len_1] = udp_len.to_be_bytes();
-        let [vni_0, vni_1, vni_2] = vni.to_be_bytes();
 
-        out[..eth::LEN].copy_from_slice(ethernet);
-        out[eth::LEN..].copy_from_slice(&self.bytes);
-        out[IP + 2] = ip_len_0;
-        out[IP + 3] = ip_len_1;
-        out[IP + 10] = check_0;
-        out[IP + 11] = check_1;
-        out[UDP] = port_0;
-        out[UDP + 1] = port_1;
-        out[UDP + 4] = udp_len_0;
-        out[UDP + 5] = udp_len_1;
-        out[VXLAN + 4] = vni_0;
-        out[VXLAN + 5] = vni_1;
-        out[VXLAN + 6] = vni_2;
+        let (head, rest) = out.split_at_mut(IP);
+        head.copy_from_slice(ethernet);
+        rest.copy_from_slice(&self.bytes[..IPV4_L3_LEN]);
+        [out[IP + 2], out[IP + 3]] = ip_len.to_be_bytes();
+        [out[IP + 10], out[IP + 11]] = check.to_be_bytes();
+        write_udp_and_vxlan(out, IP + ipv4::LEN, udp_len, fields);
     }
+
+    /// Writes the outer headers of an inner frame over IPv6; lengths as for IPv4.
+    ///
+    /// The flow label tells flows apart where routers do not look at ports (RFC 6438).
+    #[inline(always)]
+    pub fn write_ipv6(&self, out: &mut [u8; IPV6_LEN], ethernet: &[u8; eth::LEN], fields: &Fields) {
+        const IP: usize = eth::LEN;
+        let udp_len = u16::try_from(fields.frame_len + (udp::LEN + vxlan::LEN) as u32).unwrap_or(0);
+        let [_, label_1, label_2, label_3] = fields.flow_hash.to_be_bytes();
+
+        let (head, rest) = out.split_at_mut(IP);
+        head.copy_from_slice(ethernet);
+        rest.copy_from_slice(&self.bytes);
+        out[IP + 1] |= label_1 & 0x0f;
+        [out[IP + 2], out[IP + 3]] = [label_2, label_3];
+        [out[IP + 4], out[IP + 5]] = udp_len.to_be_bytes();
+        write_udp_and_vxlan(out, IP + ipv6::LEN, udp_len, fields);
+    }
+}
+
+fn fill_udp_and_vxlan(bytes: &mut [u8], port: u16) {
+    bytes[2..4].copy_from_slice(&port.to_be_bytes());
+    bytes[udp::LEN] = vxlan::I_FLAG;
+}
+
+/// Writes what differs from frame to frame into the UDP header at `at` and the VXLAN header behind it.
+#[inline(always)]
+fn write_udp_and_vxlan<const N: usize>(out: &mut [u8; N], at: usize, udp_len: u16, fields: &Fields) {
+    let vxlan = at + udp::LEN;
+    [out[at], out[at + 1]] = udp::source_port(fields.flow_hash).to_be_bytes();
+    [out[at + 4], out[at + 5]] = udp_len.to_be_bytes();
+    [out[vxlan + 4], out[vxlan + 5], out[vxlan + 6]] = fields.vni.to_be_bytes();
 }
 
 #[cfg(test)]
@@ -99,16 +144,23 @@ mod tests {
     use super::*;
     use crate::MacAddr;
 
+    const DESTINATION: MacAddr = MacAddr::new([2, 0, 0, 0, 0, 2]);
+    const SOURCE: MacAddr = MacAddr::new([2, 0, 0, 0, 0, 1]);
+
+    fn fields(frame_len: u32, vni: u32) -> Fields {
+        Fields { vni: Vni::new(vni).unwrap(), frame_len, flow_hash: 0x00de }
+    }
+
     fn write(frame_len: u32, vni: u32) -> [u8; IPV4_LEN] {
         let mut out = [0xaa; IPV4_LEN];
-        let ethernet = eth::ipv4_header(MacAddr::new([2, 0, 0, 0, 0, 2]), MacAddr::new([2, 0, 0, 0, 0, 1]));
+        let ethernet = eth::header(DESTINATION, SOURCE, Family::Ipv4);
         let template = Template::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 4789);
-        template.write(&mut out, &ethernet, Vni::new(vni).unwrap(), frame_len, 0xc0de);
+        template.write_ipv4(&mut out, &ethernet, &fields(frame_len, vni));
         out
     }
 
     #[test]
-    fn bytes_of_a_packet() {
+    fn bytes_of_a_packet_over_ipv4() {
         #[rustfmt::skip]
         let expected = [
             2, 0, 0, 0, 0, 2,  2, 0, 0, 0, 0, 1,  0x08, 0x00,
@@ -117,6 +169,25 @@ mod tests {
             0x08, 0, 0, 0,  0, 0, 100, 0,
         ];
         assert_eq!(write(100, 100), expected);
+    }
+
+    #[test]
+    fn bytes_of_a_packet_over_ipv6() {
+        let mut out = [0xaa; IPV6_LEN];
+        let (mut local, mut remote) = ([0; 16], [0; 16]);
+        (local[0], local[15], remote[0], remote[15]) = (0xfd, 1, 0xfd, 2);
+        let ethernet = eth::header(DESTINATION, SOURCE, Family::Ipv6);
+        Template::ipv6(local, remote, 4789).write_ipv6(&mut out, &ethernet, &fields(100, 100));
+        #[rustfmt::skip]
+        let expected = [
+            2, 0, 0, 0, 0, 2,  2, 0, 0, 0, 0, 1,  0x86, 0xdd,
+            0x60, 0, 0, 0xde,  0, 116, 17, 64,
+            0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+            0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2,
+            0xc0, 0xde, 0x12, 0xb5,  0, 116, 0, 0,
+            0x08, 0, 0, 0,  0, 0, 100, 0,
+        ];
+        assert_eq!(out, expected);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::map_data;
-use crate::{IfIndex, Vni, VtepId};
+use crate::{Family, IfIndex, Vni, VtepId};
 
 /// The map's name: a hash of VNI (`u32`) to [`FloodList`].
 pub const NAME: &str = "FLOOD";
@@ -18,12 +18,15 @@ pub const MAX_VTEPS: usize = 1024;
 ///
 /// The kernel may give the memory of a replaced list to another segment while a program still walks it. So a list
 /// names its segment, and each receiver is read together with that name.
+///
+/// Remote VTEPs over IPv4 come first: their outer headers are shorter, and a frame can only grow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct FloodList {
     vni: u32,
     port_count: u32,
     vtep_count: u32,
+    ipv4_count: u32,
     ports: [u32; MAX_PORTS],
     vteps: [u16; MAX_VTEPS],
 }
@@ -60,6 +63,13 @@ impl FloodList {
     #[must_use]
     pub const fn vtep_count(&self) -> u32 {
         self.vtep_count
+    }
+
+    /// How many of the remote VTEPs are reached over IPv4; they come first.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ipv4_count(&self) -> u32 {
+        self.ipv4_count
     }
 
     /// The port at a place below [`Self::port_count`].
@@ -105,12 +115,22 @@ impl FloodList {
     /// # Errors
     ///
     /// [`Full`] when the segment has [`MAX_VTEPS`] remote VTEPs.
-    pub fn add_vtep(&mut self, vtep: VtepId) -> Result<(), Full> {
-        add(&mut self.vteps, &mut self.vtep_count, vtep.get())
+    pub fn add_vtep(&mut self, vtep: VtepId, family: Family) -> Result<(), Full> {
+        let before = self.vtep_count;
+        add(&mut self.vteps, &mut self.vtep_count, vtep.get())?;
+        if family == Family::Ipv4 && self.vtep_count > before {
+            self.vteps[self.ipv4_count as usize..=before as usize].rotate_right(1);
+            self.ipv4_count += 1;
+        }
+        Ok(())
     }
 
     /// Removes a remote VTEP, if it is there.
     pub fn remove_vtep(&mut self, vtep: VtepId) {
+        let Some(at) = self.vteps().position(|other| other == vtep) else { return };
+        if at < self.ipv4_count as usize {
+            self.ipv4_count -= 1;
+        }
         remove(&mut self.vteps, &mut self.vtep_count, vtep.get());
     }
 }
@@ -168,13 +188,30 @@ mod tests {
     }
 
     #[test]
+    fn ipv4_comes_first() {
+        let id = |number| VtepId::new(number).unwrap();
+        let mut list = FloodList::new(Vni::MAX);
+        for (number, family) in
+            [(1, Family::Ipv6), (2, Family::Ipv4), (3, Family::Ipv6), (4, Family::Ipv4), (2, Family::Ipv4)]
+        {
+            list.add_vtep(id(number), family).unwrap();
+        }
+        assert_eq!(list.vteps().map(VtepId::get).collect::<Vec<_>>(), [2, 4, 1, 3]);
+        assert_eq!((list.vtep_count(), list.ipv4_count()), (4, 2));
+        list.remove_vtep(id(2));
+        list.remove_vtep(id(3));
+        assert_eq!(list.vteps().map(VtepId::get).collect::<Vec<_>>(), [4, 1]);
+        assert_eq!((list.vtep_count(), list.ipv4_count()), (2, 1));
+    }
+
+    #[test]
     fn full() {
         let mut list = FloodList::new(Vni::MAX);
         for id in 1..=MAX_VTEPS {
-            list.add_vtep(VtepId::new(id as u16).unwrap()).unwrap();
+            list.add_vtep(VtepId::new(id as u16).unwrap(), Family::Ipv6).unwrap();
         }
-        assert_eq!(list.add_vtep(VtepId::new(2000).unwrap()), Err(Full));
-        assert_eq!(list.add_vtep(VtepId::FIRST), Ok(()));
+        assert_eq!(list.add_vtep(VtepId::new(2000).unwrap(), Family::Ipv4), Err(Full));
+        assert_eq!(list.add_vtep(VtepId::FIRST, Family::Ipv6), Ok(()));
         list.remove_vtep(VtepId::FIRST);
         assert_eq!(list.vtep(0), VtepId::new(2));
         assert_eq!(list.vteps().count(), MAX_VTEPS - 1);

@@ -8,6 +8,7 @@ pub mod counters;
 pub mod drops;
 pub mod fdb;
 pub mod flood;
+pub mod jump;
 pub mod learned;
 pub mod member;
 pub mod next_hop;

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::map_data;
-use crate::{IfIndex, MacAddr, header::eth};
+use crate::{Family, IfIndex, MacAddr, header::eth};
 
 /// The map's name: a per-CPU array of [`NextHop`], indexed by [`crate::VtepId::index`]. Each CPU asks for itself, so
 /// that none ever sees half an answer.
@@ -27,26 +27,22 @@ pub struct NextHop {
 map_data!(NextHop);
 
 impl NextHop {
-    /// No way known: no addresses, never fresh. The Ethernet header says all the same that IPv4 follows.
-    pub const NONE: Self = Self {
-        ethernet: eth::ipv4_header(MacAddr::new([0; 6]), MacAddr::new([0; 6])),
-        mtu: 0,
-        uplink: 0,
-        pad: 0,
-        fresh_until: 0,
-    };
+    /// No way known over IPv4.
+    pub const NONE_IPV4: Self = Self::none(Family::Ipv4);
+    /// No way known over IPv6.
+    pub const NONE_IPV6: Self = Self::none(Family::Ipv6);
 
-    /// To `destination` out of `uplink`, whose own address is `source`; `mtu` bounds the outer IP packet, in bytes.
+    /// No addresses, never fresh. The Ethernet header says all the same what follows.
+    const fn none(family: Family) -> Self {
+        let unknown = MacAddr::new([0; 6]);
+        Self { ethernet: eth::header(unknown, unknown, family), mtu: 0, uplink: 0, pad: 0, fresh_until: 0 }
+    }
+
+    /// Out of `uplink` with the Ethernet header `ethernet`; `mtu` bounds the outer IP packet, in bytes.
     #[inline(always)]
     #[must_use]
-    pub fn new(uplink: IfIndex, source: MacAddr, destination: MacAddr, mtu: u16, now: u64) -> Self {
-        Self {
-            ethernet: eth::ipv4_header(destination, source),
-            mtu,
-            uplink: uplink.get(),
-            pad: 0,
-            fresh_until: now + FRESH_NS,
-        }
+    pub fn new(uplink: IfIndex, ethernet: [u8; eth::LEN], mtu: u16, now: u64) -> Self {
+        Self { ethernet, mtu, uplink: uplink.get(), pad: 0, fresh_until: now + FRESH_NS }
     }
 
     /// Whether it may be used at `now`, nanoseconds of the monotonic clock.
@@ -90,11 +86,12 @@ mod tests {
 
     #[test]
     fn freshness() {
-        let hop = NextHop::new(IfIndex::new(3).unwrap(), MacAddr::default(), MacAddr::BROADCAST, 1500, 10);
+        let ethernet = eth::header(MacAddr::BROADCAST, MacAddr::default(), Family::Ipv4);
+        let hop = NextHop::new(IfIndex::new(3).unwrap(), ethernet, 1500, 10);
         assert!(hop.is_fresh(10));
         assert!(!hop.is_fresh(10 + FRESH_NS));
-        assert!(!NextHop::NONE.is_fresh(0));
-        assert_eq!(NextHop::NONE.uplink(), None);
+        assert!(!NextHop::NONE_IPV4.is_fresh(0));
+        assert_eq!(NextHop::NONE_IPV6.uplink(), None);
         assert_eq!(size_of::<NextHop>(), 32);
     }
 }

@@ -3,13 +3,19 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::map_data;
-use crate::{IfIndex, UnderlayAddr, header::outer};
+use crate::{Family, IfIndex, UnderlayAddr, header::outer};
 
 /// The map's name: an array of [`Vtep`], indexed by [`crate::VtepId::index`]; slot 0 stays empty.
 pub const NAME: &str = "VTEPS";
 
 /// Slots, the empty one included.
 pub const MAX_ENTRIES: usize = 4096;
+
+const IPV4: u8 = 4;
+const IPV6: u8 = 6;
+
+/// It wants UDP checksums.
+const UDP_CHECKSUM: u8 = 1;
 
 /// A remote VTEP: its address, and the outer headers of what is sent to it.
 ///
@@ -21,19 +27,46 @@ pub struct Vtep {
     local: UnderlayAddr,
     outer: outer::Template,
     uplink: u32,
-    pad: u32,
+    family: u8,
+    flags: u8,
+    pad: [u8; 2],
 }
 
 map_data!(Vtep);
 
 impl Vtep {
-    /// The VTEP at `remote`, which sees us as `local`; both speak on UDP port `port` (host byte order). `None` unless
-    /// both addresses are IPv4. `uplink` is the device that the route left by when it was made, for when the FIB does
-    /// not answer.
+    /// The VTEP at `remote`, which sees us as `local`; it listens on UDP port `port` (host byte order). `None` unless
+    /// both addresses are of one family. `uplink` is the device that the route left by when it was made, for when the
+    /// FIB does not answer.
     #[must_use]
     pub fn new(local: UnderlayAddr, remote: UnderlayAddr, port: u16, uplink: IfIndex) -> Option<Self> {
-        let outer = outer::Template::ipv4(local.to_ipv4()?, remote.to_ipv4()?, port);
-        Some(Self { remote, local, outer, uplink: uplink.get(), pad: 0 })
+        let (outer, family) = match (local.to_ipv4(), remote.to_ipv4()) {
+            (Some(local), Some(remote)) => (outer::Template::ipv4(local, remote, port), IPV4),
+            (None, None) => (outer::Template::ipv6(local.bytes(), remote.bytes(), port), IPV6),
+            _ => return None,
+        };
+        Some(Self { remote, local, outer, uplink: uplink.get(), family, flags: 0, pad: [0; 2] })
+    }
+
+    /// The same, with UDP checksums in what is sent to it over IPv6, or without.
+    #[must_use]
+    pub const fn with_udp_checksum(mut self, on: bool) -> Self {
+        self.flags = if on { self.flags | UDP_CHECKSUM } else { self.flags & !UDP_CHECKSUM };
+        self
+    }
+
+    /// Whether it is to get UDP checksums.
+    #[inline(always)]
+    #[must_use]
+    pub const fn udp_checksum(&self) -> bool {
+        self.flags & UDP_CHECKSUM != 0
+    }
+
+    /// The family of its address and of ours.
+    #[inline(always)]
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        if self.family == IPV6 { Family::Ipv6 } else { Family::Ipv4 }
     }
 
     /// Whether a slot holds a VTEP.

@@ -21,7 +21,7 @@ static FDB: HashMap<FdbKey, FdbEntry, { DEFAULT_ENTRIES as usize }, NO_PREALLOC>
 /// Where the station `mac` of segment `vni` is, unless it was learned too long ago; `now` is nanoseconds of the monotonic
 /// clock.
 #[inline(always)]
-pub(crate) fn place(vni: Vni, segment: Segment, mac: MacAddr, now: u64) -> Option<Place> {
+pub(crate) fn place(vni: Vni, segment: &Segment, mac: MacAddr, now: u64) -> Option<Place> {
     // SAFETY: a shared read of words that writers change as a whole.
     let entry = unsafe { FDB.get(FdbKey::new(vni, mac)) }?;
     if entry.is_aged(segment.ageing(), now) {

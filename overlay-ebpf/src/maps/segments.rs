@@ -11,7 +11,7 @@ static SEGMENTS: HashMap<u32, Segment, MAX_ENTRIES, NO_PREALLOC> = HashMap::new(
 
 /// The settings of segment `vni`.
 #[inline(always)]
-pub(crate) fn get(vni: Vni) -> Option<Segment> {
+pub(crate) fn get(vni: Vni) -> Option<&'static Segment> {
     // SAFETY: userspace replaces the value as a whole.
-    unsafe { SEGMENTS.get(vni.get()) }.copied()
+    unsafe { SEGMENTS.get(vni.get()) }
 }

@@ -206,7 +206,7 @@ fn checked(checksum: u16, bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use overlay_common::{Vni, header::outer};
+    use overlay_common::{Family, Vni, header::outer};
 
     use super::*;
 
@@ -224,11 +224,13 @@ mod tests {
     ];
 
     fn tunnel(inner: &[u8]) -> Vec<u8> {
-        let ethernet = eth::ipv4_header(MacAddr::new([2, 0, 0, 0, 1, 2]), MacAddr::new([2, 0, 0, 0, 1, 1]));
+        let (destination, source) = (MacAddr::new([2, 0, 0, 0, 1, 2]), MacAddr::new([2, 0, 0, 0, 1, 1]));
+        let ethernet = eth::header(destination, source, Family::Ipv4);
         let template = outer::Template::ipv4([10, 0, 0, 1], [10, 0, 0, 2], VXLAN_PORT);
         let len = u32::try_from(inner.len()).unwrap();
         let mut packet = [0; outer::IPV4_LEN];
-        template.write(&mut packet, &ethernet, Vni::new(100).unwrap(), len, 50000);
+        let fields = outer::Fields { vni: Vni::new(100).unwrap(), frame_len: len, flow_hash: 50000 };
+        template.write_ipv4(&mut packet, &ethernet, &fields);
         [&packet, inner].concat()
     }
 

@@ -4,6 +4,7 @@ use aya::{
     maps::{MapData, PerCpuArray, PerCpuValues},
     util::nr_cpus,
 };
+use bytemuck::Zeroable as _;
 use overlay_common::{
     VtepId,
     maps::next_hop::{NAME, NextHop},
@@ -34,6 +35,7 @@ pub fn read(instance: &Instance, vtep: VtepId) -> Result<Vec<NextHop>> {
 pub fn forget(instance: &Instance, vtep: VtepId) -> Result<()> {
     let mut map: PerCpuArray<MapData, NextHop> = open(instance, NAME)?;
     let cpus = nr_cpus().map_err(|(what, error)| crate::Error::failed(what, error))?;
-    let none = PerCpuValues::try_from(vec![NextHop::NONE; cpus]).context(|| "cannot forget a next hop")?;
+    let none =
+        PerCpuValues::try_from(vec![NextHop::zeroed(); cpus]).context(|| "cannot forget a next hop")?;
     map.set(vtep.index(), none, 0).context(|| format!("cannot write map {NAME}"))
 }

@@ -1,0 +1,53 @@
+//! `JUMPS`: programs that others hand a frame to by a tail call, so that what is rare does not lengthen the hot path.
+
+/// The map's name: an array of programs, indexed by [`Jump::index`].
+pub const NAME: &str = "JUMPS";
+
+/// One slot for each.
+pub const MAX_ENTRIES: usize = Jump::ALL.len();
+
+/// A program that is reached by a tail call only.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jump {
+    /// Sends a frame from a port to where it goes, with no closer look at it any more.
+    ForwardFromPort,
+    /// Sends copies of a frame from a port to everybody in its segment.
+    FloodFromPort,
+    /// Sends a frame out of a tunnel, whose outer headers are off, to where it goes.
+    ForwardFromTunnel,
+}
+
+impl Jump {
+    /// All of them, in the order of their slots.
+    pub const ALL: [Self; 3] = [Self::ForwardFromPort, Self::FloodFromPort, Self::ForwardFromTunnel];
+
+    /// The slot in `JUMPS`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self as u32
+    }
+
+    /// The program's name.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::ForwardFromPort => "forward_from_port",
+            Self::FloodFromPort => "flood_from_port",
+            Self::ForwardFromTunnel => "forward_from_tunnel",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_in_order() {
+        for (index, jump) in (0..).zip(Jump::ALL) {
+            assert_eq!(jump.index(), index);
+        }
+    }
+}
