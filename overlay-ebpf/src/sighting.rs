@@ -2,7 +2,7 @@
 //! its own so that the programs that learn stay short.
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use aya_log_ebpf::{debug, info, warn};
+use aya_log_ebpf::{info, warn};
 use overlay_common::{
     MacAddr, Vni,
     maps::{
@@ -66,9 +66,13 @@ pub(crate) fn judge(sighting: &Sighting<'_>) -> News {
 #[inline(never)]
 pub(crate) fn follow_up(sighting: &Sighting<'_>, news: News) {
     let (skb, vni, mac) = (sighting.skb, sighting.vni.get(), sighting.source.bytes());
+    let what = match news {
+        News::LEARNED => "learned",
+        News::MOVED => "moved",
+        _ => "",
+    };
     match news {
-        News::LEARNED => debug!(skb, "VNI {}: learned {:mac}", vni, mac),
-        News::MOVED => info!(skb, "VNI {}: {:mac} moved", vni, mac),
+        News::LEARNED | News::MOVED => info!(skb, "VNI {}: {:mac} {}", vni, mac, what),
         News::FLAPS => warn!(skb, "VNI {}: {:mac} flaps: it moves too often", vni, mac),
         News::NO_ROOM => reclaim::when_due(sighting.now),
         News::UNQUEUED => {
