@@ -27,9 +27,7 @@ pub(crate) fn forget(vni: Vni, key: FdbKey, entry: &mut FdbEntry) -> bool {
         if let Some(count) = learned::of_segment(vni) {
             count.give_back();
         }
-        if let Some(count) = place.port().and_then(learned::of_port) {
-            count.give_back();
-        }
+        learned::leave_port(place);
     }
     true
 }

@@ -103,7 +103,7 @@ impl Sighting<'_> {
         let added = fdb::add(key, entry);
         if added.is_err() {
             in_segment.give_back();
-            self.give_port_back(self.place);
+            learned::leave_port(self.place);
         }
         match added {
             Ok(()) if ageing::push(key.with_tag(tag)) => News::LEARNED,
@@ -140,10 +140,10 @@ impl Sighting<'_> {
             return self.refuse(Unlearned::Unmoved);
         }
         if !fdb::put_at(entry, seen, self.vni, self.place) {
-            self.give_port_back(self.place);
+            learned::leave_port(self.place);
             return News::NOTHING;
         }
-        self.give_port_back(place);
+        learned::leave_port(place);
         entry.touch(self.now);
         if is_aged {
             entry.forget_moves();
@@ -164,14 +164,6 @@ impl Sighting<'_> {
             return false;
         };
         count.take(port.learn_limit())
-    }
-
-    /// Counts a station less behind the port of a place, if it is one.
-    #[inline(always)]
-    fn give_port_back(&self, place: Place) {
-        if let Some(count) = place.port().and_then(learned::of_port) {
-            count.give_back();
-        }
     }
 
     /// Counts what was not done.

@@ -1,7 +1,10 @@
 use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
 use overlay_common::{
     IfIndex, Vni,
-    maps::learned::{LearnedKey, MAX_ENTRIES},
+    maps::{
+        fdb::Place,
+        learned::{LearnedKey, MAX_ENTRIES},
+    },
 };
 
 use super::NO_PREALLOC;
@@ -25,6 +28,14 @@ pub(crate) fn of_segment(vni: Vni) -> Option<Count> {
 #[inline(always)]
 pub(crate) fn of_port(device: IfIndex) -> Option<Count> {
     of(LearnedKey::port(device))
+}
+
+/// Counts a station less behind the port of a place, if it is one.
+#[inline(always)]
+pub(crate) fn leave_port(place: Place) {
+    if let Some(count) = place.port().and_then(of_port) {
+        count.give_back();
+    }
 }
 
 #[inline(always)]
