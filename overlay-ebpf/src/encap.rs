@@ -1,6 +1,6 @@
 //! Encapsulation: from a workload's frame to a packet on its way to a remote VTEP.
 
-use aya_ebpf::helpers::bpf_get_prandom_u32;
+use aya_ebpf::{bindings::__sk_buff, helpers::bpf_get_prandom_u32, programs::TcContext};
 use overlay_common::{
     DropReason, Family, Vni, VtepId,
     header::{
@@ -17,13 +17,13 @@ use crate::{
     gso::Headers,
     maps::{
         counters::{self, Size},
-        vteps,
+        drops, vteps,
     },
     next_hop::{self, Way},
     packet::Packet as _,
     redirect,
     skb::{Room, Skb},
-    verdict::Outcome,
+    verdict::{Outcome, Verdict},
 };
 
 /// All that is written in front of an inner payload over IPv4: outer headers and inner Ethernet header.
@@ -135,6 +135,36 @@ fn look_inside(skb: &mut Skb, frame: &Frame) -> Traits {
     }
 }
 
+/// Encapsulates a frame and sends it to the VTEP `id`.
+#[inline(always)]
+pub(crate) fn send(skb: &mut Skb, id: VtepId, inner: &Inner) -> Outcome {
+    match send_apart(skb.raw(), id.index(), inner) {
+        DROPPED => Ok(Verdict::Copied),
+        action => Ok(Verdict::Redirected(action as i32)),
+    }
+}
+
+/// What [`send_apart`] returns for a frame that was dropped and counted.
+const DROPPED: i64 = 0;
+
+/// In a stack frame of its own, since the caller's is short; else what the redirect helper returned.
+#[inline(never)]
+fn send_apart(skb: *mut __sk_buff, id: u32, inner: &Inner) -> i64 {
+    let mut skb = Skb::new(TcContext::new(skb));
+    let sent = VtepId::new(id as u16)
+        .ok_or(DropReason::UnknownVtep)
+        .and_then(|id| Target::find(&skb, id, inner))
+        .and_then(|target| target.send(&mut skb, inner));
+    match sent {
+        Ok(Verdict::Redirected(action)) => i64::from(action),
+        Ok(Verdict::NotOurs | Verdict::Copied) => DROPPED,
+        Err(reason) => {
+            drops::count(reason);
+            DROPPED
+        }
+    }
+}
+
 /// A remote VTEP, and the way to it.
 pub(crate) struct Target {
     id: VtepId,
@@ -154,7 +184,7 @@ impl Target {
 
     /// Encapsulates a frame and sends it.
     #[inline(always)]
-    pub(crate) fn send(self, skb: &mut Skb, inner: &Inner) -> Outcome {
+    fn send(self, skb: &mut Skb, inner: &Inner) -> Outcome {
         let room = inner.make_room(skb, self.vtep.family())?;
         self.send_with_room(skb, inner, room)
     }

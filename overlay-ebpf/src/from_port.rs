@@ -12,7 +12,7 @@ use overlay_common::{
 
 use crate::{
     clock,
-    encap::{Inner, Target},
+    encap::{self, Inner},
     examine,
     frame::Frame,
     learn::learn,
@@ -68,7 +68,7 @@ fn forward(skb: &mut Skb, Received { device, vni, segment, frame, now }: Receive
     match place {
         Some(Place::Vtep(id)) => {
             let inner = Inner::new(skb, vni, segment, frame, now)?;
-            Target::find(skb, id, &inner)?.send(skb, &inner)
+            encap::send(skb, id, &inner)
         }
         Some(Place::Port { device: to, .. }) if to == device => Err(DropReason::SamePort),
         Some(Place::Port { device: to, peer }) => {

@@ -60,7 +60,7 @@ impl Skb {
     }
 
     #[inline(always)]
-    fn raw(&self) -> *mut __sk_buff {
+    pub(crate) fn raw(&self) -> *mut __sk_buff {
         self.ctx.skb.skb
     }
 

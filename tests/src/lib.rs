@@ -8,6 +8,7 @@
 )]
 
 pub mod bench;
+pub mod fdb;
 pub mod figures;
 pub mod foreign;
 pub mod frame;
@@ -17,6 +18,7 @@ pub mod objects;
 pub mod overlay;
 pub mod peer;
 pub mod process;
+pub mod refusal;
 pub mod stream;
 pub mod testrun;
 pub mod topology;

@@ -78,6 +78,28 @@ pub fn mark_of(outcome: &Outcome) -> u32 {
     word.and_then(|word| word.try_into().ok()).map_or(0, u32::from_ne_bytes)
 }
 
+/// Runs the TC program pinned as `program` on the same `frame` so many times, as if `device` of the host had received it
+/// each time. What the program does to the frame stays done.
+pub fn tc_again(
+    instance: &Instance<'_>,
+    program: &str,
+    device: &str,
+    frame: &[u8],
+    times: u32,
+) -> Result<()> {
+    let path = pin(instance, program);
+    let program = SchedClassifier::from_pin(&path).with_context(|| path.display().to_string())?;
+    let netns = &instance.host.netns;
+    let ifindex = netns.ifindex(device)?;
+    netns.enter(|| {
+        run(frame, Some(&tc_context(ifindex)), |mut options| {
+            options.repeat = times;
+            Ok(program.test_run(options)?)
+        })
+        .map(drop)
+    })
+}
+
 /// Runs the XDP program pinned as `program` on `frame`, as if `device` of the host had received it.
 pub fn xdp(instance: &Instance<'_>, program: &str, device: &str, frame: &[u8]) -> Result<Outcome> {
     let path = pin(instance, program);
@@ -117,8 +139,6 @@ pub(crate) fn run_tc(
     run_tc_marked(program, netns, device, 0, frame)
 }
 
-/// Of the context the kernel takes the mark and the two indices; what else it would take is left zero, as it insists
-/// for most (`convert___skb_to_skb` in `net/bpf/test_run.c`).
 fn run_tc_marked(
     program: &SchedClassifier,
     netns: &NetNs,
@@ -126,12 +146,18 @@ fn run_tc_marked(
     mark: u32,
     frame: &[u8],
 ) -> Result<Outcome> {
-    let ifindex = netns.ifindex(device)?;
-    let mut context = [0_u32; sk_buff::WORDS];
+    let mut context = tc_context(netns.ifindex(device)?);
     context[sk_buff::MARK] = mark;
+    netns.enter(|| run(frame, Some(&context), |options| Ok(program.test_run(options)?)))
+}
+
+/// Of the context the kernel takes the mark and the two indices; what else it would take is left zero, as it insists
+/// for most (`convert___skb_to_skb` in `net/bpf/test_run.c`).
+fn tc_context(ifindex: u32) -> [u32; sk_buff::WORDS] {
+    let mut context = [0; sk_buff::WORDS];
     context[sk_buff::INGRESS_IFINDEX] = ifindex;
     context[sk_buff::IFINDEX] = ifindex;
-    netns.enter(|| run(frame, Some(&context), |options| Ok(program.test_run(options)?)))
+    context
 }
 
 /// The kernel takes a device only once its receive queues know XDP, as those of a veth do while a native

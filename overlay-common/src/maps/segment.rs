@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::map_data;
+use super::{fdb::FlapRule, map_data};
 use crate::header::policy::Policy;
 
 /// The map's name: a hash of VNI (`u32`) to [`Segment`].
@@ -23,6 +23,10 @@ const FLOOD: u32 = 1 << 1;
 pub struct Segment {
     flags: u32,
     ageing: u32,
+    learn_limit: u32,
+    flap_moves: u32,
+    flap_window: u32,
+    flap_freeze: u32,
     policy: Policy,
 }
 
@@ -31,7 +35,9 @@ map_data!(Segment);
 impl Default for Segment {
     /// Learns and floods; learned stations age in [`DEFAULT_AGEING`] seconds; headers as [`Policy`] has them by default.
     fn default() -> Self {
-        Self { flags: LEARNING | FLOOD, ageing: DEFAULT_AGEING, policy: Policy::default() }
+        Self { flags: LEARNING | FLOOD, ageing: DEFAULT_AGEING, ..Self::zeroed() }
+            .with_flap_rule(FlapRule::default())
+            .with_policy(Policy::DEFAULT)
     }
 }
 
@@ -75,6 +81,32 @@ impl Segment {
         self.with(FLOOD, on)
     }
 
+    /// How many stations can be learned in the segment at a time; 0: any number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn learn_limit(&self) -> u32 {
+        self.learn_limit
+    }
+
+    /// The same with another limit of learned stations; 0: any number.
+    #[must_use]
+    pub const fn with_learn_limit(self, stations: u32) -> Self {
+        Self { learn_limit: stations, ..self }
+    }
+
+    /// When a station moves too often.
+    #[inline(always)]
+    #[must_use]
+    pub const fn flap_rule(&self) -> FlapRule {
+        FlapRule { moves: self.flap_moves as u16, window: self.flap_window, freeze: self.flap_freeze }
+    }
+
+    /// The same with another rule of when a station moves too often.
+    #[must_use]
+    pub const fn with_flap_rule(self, rule: FlapRule) -> Self {
+        Self { flap_moves: rule.moves as u32, flap_window: rule.window, flap_freeze: rule.freeze, ..self }
+    }
+
     /// How outer headers are filled in, and what is taken on receipt.
     #[inline(always)]
     #[must_use]
@@ -105,5 +137,9 @@ mod tests {
         assert!(segment.with_learning(false).flood());
         assert!(segment.with_flood(false).with_flood(true).flood());
         assert_eq!(segment.with_ageing(7).with_flood(false).ageing(), 7);
+        let rule = FlapRule { moves: 9, window: 8, freeze: 7 };
+        assert_eq!(segment.flap_rule(), FlapRule::default());
+        assert_eq!(segment.with_flap_rule(rule).with_learn_limit(3).flap_rule(), rule);
+        assert_eq!(segment.with_learn_limit(3).learn_limit(), 3);
     }
 }
