@@ -39,6 +39,8 @@ pub(crate) struct Inner {
     /// Bytes of the largest frame that it will be cut up into; its own where it stays as it is.
     largest: u32,
     gso: Gso,
+    /// What it adds to a checksum around it; 0 where none will be made.
+    sum: u16,
     /// When it came, nanoseconds of the monotonic clock.
     now: u64,
 }
@@ -84,7 +86,7 @@ impl Inner {
             traits,
             mark: if policy.gbp() { skb.mark() } else { 0 },
         };
-        Ok(Self { frame, fields, packets: skb.packets(), largest, gso, now })
+        Ok(Self { frame, fields, packets: skb.packets(), largest, gso, sum: 0, now })
     }
 
     /// Its segment.
@@ -97,6 +99,12 @@ impl Inner {
     #[inline(always)]
     pub(crate) fn size(&self) -> Size {
         Size { packets: self.packets, bytes: self.fields.frame_len }
+    }
+
+    /// The same with its sum, for VTEPs that want checksums.
+    #[inline(always)]
+    pub(crate) fn with_sum(self, sum: u16) -> Self {
+        Self { sum, ..self }
     }
 
     /// Makes room for outer headers.
@@ -135,12 +143,18 @@ fn look_inside(skb: &mut Skb, frame: &Frame) -> Traits {
     }
 }
 
+/// Whether a frame for the VTEP `id` has to be summed up first.
+#[inline(always)]
+pub(crate) fn wants_sum(id: VtepId) -> bool {
+    vteps::get(id).is_some_and(Vtep::udp_checksum)
+}
+
 /// Encapsulates a frame and sends it to the VTEP `id`.
 #[inline(always)]
-pub(crate) fn send(skb: &mut Skb, id: VtepId, inner: &Inner) -> Outcome {
+pub(crate) fn send(skb: &mut Skb, id: VtepId, inner: &Inner) -> Verdict {
     match send_apart(skb.raw(), id.index(), inner) {
-        DROPPED => Ok(Verdict::Copied),
-        action => Ok(Verdict::Redirected(action as i32)),
+        DROPPED => Verdict::Copied,
+        action => Verdict::Redirected(action as i32),
     }
 }
 
@@ -177,6 +191,10 @@ impl Target {
     #[inline(always)]
     pub(crate) fn find(skb: &Skb, id: VtepId, inner: &Inner) -> Result<Self, DropReason> {
         let vtep = vteps::get(id).ok_or(DropReason::UnknownVtep)?;
+        // There is no way to have the kernel fill in checksums of what it cuts up (Linux 6.18).
+        if vtep.udp_checksum() && inner.gso != Gso::None {
+            return Err(DropReason::Merged);
+        }
         let ip_len = inner.largest + outer::overhead(vtep.family()) as u32;
         let way = next_hop::find(skb, id, vtep, ip_len, inner.now)?;
         Ok(Self { id, vtep, way })
@@ -236,15 +254,12 @@ impl Target {
         let uplink = hop.uplink().ok_or(DropReason::NoRoute)?;
         // One buffer for both families: the stack is short here.
         let mut headers = [0; IPV6_HEADERS_LEN];
-        match (self.vtep.family(), headers.first_chunk_mut::<IPV4_HEADERS_LEN>()) {
-            (Family::Ipv4, Some(headers)) => {
-                self.write_ipv4(headers, hop, inner);
-                skb.store(0, headers)
-            }
-            _ => {
-                self.write_ipv6(&mut headers, hop, inner);
-                skb.store(0, &headers)
-            }
+        if let (Family::Ipv4, Some(headers)) = (self.vtep.family(), headers.first_chunk_mut()) {
+            self.write_ipv4(headers, hop, inner);
+            skb.store(0, headers)
+        } else {
+            self.write_ipv6(&mut headers, hop, inner);
+            skb.store(0, &headers)
         }
         .map_err(|_| DropReason::EncapFailed)?;
         skb.send_copy(uplink).map_err(|_| DropReason::RedirectFailed)?;
@@ -266,7 +281,8 @@ impl Target {
         let Some((outer, ethernet)) = headers.split_first_chunk_mut::<{ outer::IPV6_LEN }>() else {
             return;
         };
-        self.vtep.outer().write_ipv6(outer, hop.ethernet(), &inner.fields);
+        let sum = if self.vtep.udp_checksum() { Some(inner.sum) } else { None };
+        self.vtep.outer().write_ipv6(outer, hop.ethernet(), &inner.fields, sum);
         ethernet.copy_from_slice(&inner.frame.bytes());
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     clock,
     encap::{Inner, Target},
     frame::Frame,
+    inner_sum,
     maps::{counters, drops, flood, segments},
     skb::{Room, Skb},
     verdict::{Outcome, Verdict},
@@ -22,7 +23,8 @@ pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
     let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
     let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
-    let inner = Inner::new(skb, vni, segment, Frame::parse(skb, 0)?, clock::now())?;
+    let sum = inner_sum::of(skb, list.vtep_count().wrapping_sub(list.ipv4_count()));
+    let inner = Inner::new(skb, vni, segment, Frame::parse(skb, 0)?, clock::now())?.with_sum(sum);
     let others = list.port_count().saturating_sub(1);
     if others > 0 {
         counters::sent(vni, None, inner.size());

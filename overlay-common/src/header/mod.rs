@@ -4,6 +4,7 @@ pub mod checksum;
 pub mod ecn;
 pub mod eth;
 pub mod fields;
+pub mod inner_sum;
 pub mod ipv4;
 pub mod ipv6;
 pub mod outer;
