@@ -3,10 +3,8 @@
 use anyhow::{Context as _, Result};
 use overlay_common::DropReason;
 use overlay_tests::{
-    bench::{Bench, Fate, Hook, PORT, REMOTE, Row, STATION, lab},
-    frame::{
-        Arp, ETHER_ARP, ETHER_IPV4, ETHER_IPV6, Ethernet, IP_TCP, Ipv4, Ipv6, Mac, Network as _, Outer, Tcp,
-    },
+    bench::{Bench, Fate, Hook, PORT, REMOTE, Row, STATION, lab, lab_over},
+    frame::{Arp, ETHER_ARP, ETHER_IPV4, ETHER_IPV6, Ethernet, IP_TCP, Ipv4, Ipv6, Mac, Network, Outer, Tcp},
 };
 
 const NOT_ECT: u8 = 0b00;
@@ -46,7 +44,12 @@ fn arp(from: Mac, to: Mac) -> Vec<u8> {
 }
 
 /// A row for each combination out of a tunnel, as `fate` has it: the packet, and what the inner frame was and becomes.
-fn out_of_a_tunnel(bench: &Bench<'_>, fate: impl Fn(Vec<u8>, Option<Vec<u8>>) -> Fate) -> Result<Vec<Row>> {
+/// `set_tos` sets the TOS byte or traffic class of the outer header.
+fn out_of_a_tunnel<N: Network>(
+    bench: &Bench<'_, N>,
+    set_tos: impl Fn(&mut N, u8),
+    fate: impl Fn(Vec<u8>, Option<Vec<u8>>) -> Fate,
+) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for ether_type in [ETHER_IPV4, ETHER_IPV6] {
         for (inner, line) in FIGURE_4 {
@@ -54,7 +57,7 @@ fn out_of_a_tunnel(bench: &Bench<'_>, fate: impl Fn(Vec<u8>, Option<Vec<u8>>) ->
                 let before = frame(REMOTE, STATION, ether_type, DSCP | inner)?;
                 let after = result.map(|result| frame(REMOTE, STATION, ether_type, DSCP | result));
                 // The outer DSCP is the underlay's own business.
-                let packet = bench.packet(&before, |headers| headers.ip.tos = 0x28 | outer)?;
+                let packet = bench.packet(&before, |headers| set_tos(&mut headers.ip, 0x28 | outer))?;
                 let what = format!("{ether_type:#06x}: inner {inner:02b}, outer {outer:02b}");
                 rows.push(Row::new(what, packet, fate(before, after.transpose()?)));
             }
@@ -62,7 +65,7 @@ fn out_of_a_tunnel(bench: &Bench<'_>, fate: impl Fn(Vec<u8>, Option<Vec<u8>>) ->
     }
     for outer in ALL {
         let inner = arp(REMOTE, STATION);
-        let packet = bench.packet(&inner, |headers| headers.ip.tos = outer)?;
+        let packet = bench.packet(&inner, |headers| set_tos(&mut headers.ip, outer))?;
         rows.push(Row::new(format!("ARP, outer {outer:02b}"), packet, fate(inner.clone(), Some(inner))));
     }
     Ok(rows)
@@ -70,13 +73,19 @@ fn out_of_a_tunnel(bench: &Bench<'_>, fate: impl Fn(Vec<u8>, Option<Vec<u8>>) ->
 
 #[test]
 fn out_of_a_tunnel_all_combinations_are_as_in_rfc_6040() -> Result<()> {
-    let lab = lab()?;
-    let bench = Bench::new(&lab, &["--xdp", "off"])?;
-    let rows = out_of_a_tunnel(&bench, |_, after| match after {
+    let becomes = |_, after| match after {
         Some(after) => Fate::Redirected(after),
         None => Fate::Dropped(DropReason::Ecn),
-    })?;
-    bench.table(Hook::Uplink("u1"), &rows)
+    };
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    let rows = out_of_a_tunnel(&bench, |ip, tos| ip.tos = tos, becomes)?;
+    bench.table(Hook::Uplink("u1"), &rows).context("over IPv4")?;
+
+    let lab = lab_over::<Ipv6>()?;
+    let bench = Bench::<Ipv6>::over(&lab, &["--xdp", "off"])?;
+    let rows = out_of_a_tunnel(&bench, |ip, tos| ip.traffic_class = tos, becomes)?;
+    bench.table(Hook::Uplink("u1"), &rows).context("over IPv6")
 }
 
 #[test]
@@ -84,9 +93,13 @@ fn xdp_leaves_alone_what_has_to_change_or_to_be_dropped() -> Result<()> {
     let lab = lab()?;
     for (xdp, hook) in [("native", Hook::Xdp("u1")), ("generic", Hook::XdpGeneric("u1"))] {
         let bench = Bench::new(&lab, &["--xdp", xdp])?;
-        let rows = out_of_a_tunnel(&bench, |before, after| {
-            if after.as_ref() == Some(&before) { Fate::Stripped(before) } else { Fate::NotOurs }
-        })?;
+        let rows = out_of_a_tunnel(
+            &bench,
+            |ip, tos| ip.tos = tos,
+            |before, after| {
+                if after.as_ref() == Some(&before) { Fate::Stripped(before) } else { Fate::NotOurs }
+            },
+        )?;
         bench.table(hook, &rows).context(xdp)?;
         bench.instance.down()?;
     }
