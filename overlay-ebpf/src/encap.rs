@@ -193,7 +193,7 @@ impl Target {
         let vtep = vteps::get(id).ok_or(DropReason::UnknownVtep)?;
         // There is no way to have the kernel fill in checksums of what it cuts up (Linux 6.18).
         if vtep.udp_checksum() && inner.gso != Gso::None {
-            return Err(DropReason::Merged);
+            return Err(DropReason::GsoChecksum);
         }
         let ip_len = inner.largest + outer::overhead(vtep.family()) as u32;
         let way = next_hop::find(skb, id, vtep, ip_len, inner.now)?;

@@ -99,6 +99,12 @@ pub async fn add(
     undo.disarm();
     if settings.udp_checksum {
         eprintln!(
+            "overlay: --udp6-csum: several packets in one from a workload are dropped as gso-checksum; `ethtool -K DEV tso off \
+             gso off` on its device avoids them"
+        );
+    }
+    if settings.udp_checksum {
+        eprintln!(
             "overlay: what the kernel carries as one cannot get checksums, and is dropped on its way to {remote}; \
              `ethtool -K DEV tso off gso off` in workloads avoids it"
         );
