@@ -159,7 +159,7 @@ fn run(
 ) -> Result<Outcome> {
     let mut frame_out = vec![0; LARGEST];
     let mut context_out = vec![0; context.map_or(0, size_of_val)];
-    let context_in = context.map(|words| of_words(words));
+    let context_in = context.map(of_words);
     let mut options = TestRunOptions::new();
     options.data_in = Some(frame);
     options.data_out = Some(&mut frame_out);
