@@ -248,7 +248,7 @@ fn vteps_on_ports_of_their_own_talk_with_every_option_on() -> Result<()> {
             ports[there],
         ])?;
         let tunnels = instance.host.overlay_json(&["tunnel", "show"])?;
-        ensure!(tunnels[0]["port"].to_string() == ports[there], "{tunnels}");
+        ensure!(tunnels[0]["port"] == ports[there].parse::<u16>()?, "{tunnels}");
         instances.push(instance);
     }
     let (one, two) = (mesh::workload(&instances[0], VNI, 1)?, mesh::workload(&instances[1], VNI, 2)?);

@@ -230,7 +230,7 @@ mod tests {
     fn bytes_that_are_not_as_by_default() {
         let traits = Traits::new(0xb9, 7, 0);
         let (flow_hash, mark, source_port, id) = (0xdead_beef, 0x0048_abcd, 0x1234, 0xff00);
-        let fields = Fields { traits, flow_hash, mark, source_port, id, ..fields(100, 1) };
+        let fields = Fields { flow_hash, source_port, id, traits, mark, ..fields(100, 1) };
         let ipv4 = write_ipv4(&fields);
         assert_eq!(ipv4[14..24], [0x45, 0xb9, 0, 136, 0xff, 0, 0, 0, 7, 17]);
         assert_eq!(ipv4[34..38], [0x12, 0x34, 0x12, 0xb5]);
@@ -260,7 +260,7 @@ mod tests {
             frame_len in 14u32..70_000, vni in 1u32..=0x00ff_ffff, tos: u8, ttl: u8, unset: bool, id: u16,
         ) {
             let traits = Traits::new(tos, ttl, if unset { 0 } else { 0x40 });
-            let out = write_ipv4(&Fields { traits, id, ..fields(frame_len, vni) });
+            let out = write_ipv4(&Fields { id, traits, ..fields(frame_len, vni) });
             let ip: [u8; ipv4::LEN] = out[14..34].try_into().unwrap();
             prop_assert!(ipv4::checksum_is_right(&ip, 0));
             prop_assert_eq!(&out[46..49], &Vni::new(vni).unwrap().to_be_bytes());
