@@ -126,7 +126,7 @@ impl Target {
             return Err(DropReason::Merged);
         }
         let ip_len = inner.largest + outer::overhead(vtep.family()) as u32;
-        let way = next_hop::find(skb, id, vtep, ip_len, inner.now)?;
+        let way = next_hop::find(skb, id, vtep, ip_len, inner.flow_hash, inner.now)?;
         Ok(Self { id, vtep, way })
     }
 

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{checksum, eth, ipv4, ipv6, udp, vxlan};
-use crate::{Family, Vni};
+use crate::{Family, UnderlayAddr, Vni};
 
 /// Bytes of IPv4, UDP and VXLAN.
 const IPV4_L3_LEN: usize = ipv4::LEN + udp::LEN + vxlan::LEN;
@@ -83,8 +83,32 @@ impl Template {
         ip[8..24].copy_from_slice(&local);
         ip[24..40].copy_from_slice(&remote);
         fill_udp_and_vxlan(rest, port);
-        let sum = checksum::sum(&ip[8..]) + u32::from(ip[6]) + checksum::sum(rest);
+        let sum = udp_sum(&bytes);
         Self { bytes, sum }
+    }
+
+    /// The UDP port that they lead to, in network byte order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn port(&self, family: Family) -> [u8; 2] {
+        let at = 2 + match family {
+            Family::Ipv4 => ipv4::LEN,
+            Family::Ipv6 => ipv6::LEN,
+        };
+        [self.bytes[at], self.bytes[at + 1]]
+    }
+
+    /// The same from another address, of the same family.
+    #[must_use]
+    pub fn with_local(mut self, local: UnderlayAddr) -> Self {
+        if let Some(local) = local.to_ipv4() {
+            self.bytes[12..16].copy_from_slice(&local);
+            self.sum = checksum::sum(&self.bytes[..ipv4::LEN]);
+        } else {
+            self.bytes[8..24].copy_from_slice(&local.bytes());
+            self.sum = udp_sum(&self.bytes);
+        }
+        self
     }
 
     /// Writes the outer headers of an inner frame over IPv4.
@@ -149,6 +173,12 @@ impl Template {
     }
 }
 
+/// What UDP's checksum covers of headers over IPv6, but for lengths: addresses, protocol, UDP and VXLAN.
+fn udp_sum(bytes: &[u8; IPV6_L3_LEN]) -> u32 {
+    let (ip, rest) = bytes.split_at(ipv6::LEN);
+    checksum::sum(&ip[8..]) + u32::from(ip[6]) + checksum::sum(rest)
+}
+
 fn fill_udp_and_vxlan(bytes: &mut [u8], port: u16) {
     bytes[2..4].copy_from_slice(&port.to_be_bytes());
     bytes[udp::LEN] = vxlan::I_FLAG;
@@ -195,6 +225,17 @@ mod tests {
             0x08, 0, 0, 0,  0, 0, 100, 0,
         ];
         assert_eq!(write(100, 100), expected);
+    }
+
+    #[test]
+    fn another_source() {
+        let other = UnderlayAddr::from_ipv4([10, 0, 0, 9]);
+        let moved = Template::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 4789).with_local(other);
+        assert_eq!(moved, Template::ipv4([10, 0, 0, 9], [10, 0, 0, 2], 4789));
+        let moved =
+            Template::ipv6([1; 16], [2; 16], 4789).with_local(core::net::IpAddr::from([3; 16]).into());
+        assert_eq!(moved, Template::ipv6([3; 16], [2; 16], 4789));
+        assert_eq!(moved.port(Family::Ipv6), [0x12, 0xb5]);
     }
 
     #[test]
