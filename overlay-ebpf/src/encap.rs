@@ -196,7 +196,7 @@ impl Target {
             return Err(DropReason::GsoChecksum);
         }
         let ip_len = inner.largest + outer::overhead(vtep.family()) as u32;
-        let way = next_hop::find(skb, id, vtep, ip_len, inner.now)?;
+        let way = next_hop::find(skb, id, vtep, ip_len, inner.fields.flow_hash, inner.now)?;
         Ok(Self { id, vtep, way })
     }
 

@@ -12,8 +12,11 @@ use aya_ebpf::{
 };
 use overlay_common::{
     DropReason, Family, IfIndex, MacAddr, VtepId,
-    header::eth,
-    maps::{next_hop::NextHop, vtep::Vtep},
+    header::{eth, ipv4::IpProto, udp},
+    maps::{
+        next_hop::{NextHop, Slot},
+        vtep::Vtep,
+    },
 };
 
 use crate::{
@@ -46,32 +49,45 @@ pub(crate) enum Way {
 
 /// Finds the way to `vtep`: this CPU's last answer from the kernel's FIB while that is fresh, else a new one.
 ///
-/// `ip_len` is the length of the largest outer IP packet that will be sent, in bytes; `now` is nanoseconds of the monotonic
-/// clock.
+/// `ip_len` is the length of the largest outer IP packet that will be sent, in bytes; `flow_hash` tells flows apart, where
+/// equal-cost routes share them out; `now` is nanoseconds of the monotonic clock.
 #[inline(always)]
-pub(crate) fn find(skb: &Skb, id: VtepId, vtep: &Vtep, ip_len: u32, now: u64) -> Result<Way, DropReason> {
-    let slot = next_hops::slot(id).ok_or(DropReason::UnknownVtep)?;
-    if !slot.is_fresh(now) {
-        return look_up(skb, vtep, slot, now, ip_len);
+pub(crate) fn find(
+    skb: &Skb,
+    id: VtepId,
+    vtep: &Vtep,
+    ip_len: u32,
+    flow_hash: u32,
+    now: u64,
+) -> Result<Way, DropReason> {
+    let slot = if vtep.is_multipath() { Slot::of_flow(id, flow_hash) } else { Slot::new(id) };
+    let hop = next_hops::get(slot).ok_or(DropReason::UnknownVtep)?;
+    if !hop.is_of(slot) || !hop.is_fresh(now) {
+        return look_up(skb, vtep, slot, hop, now, ip_len);
     }
-    if slot.mtu() != 0 && ip_len > u32::from(slot.mtu()) {
+    if hop.mtu() != 0 && ip_len > u32::from(hop.mtu()) {
         return Err(DropReason::TooBig);
     }
-    Ok(Way::Resolved(slot))
+    Ok(Way::Resolved(hop))
 }
 
-/// Asks the FIB, and keeps a complete answer in `slot`.
+/// Asks the FIB, and keeps a complete answer in `hop`, the place of `slot`. What it shares out equal-cost routes by is the same for all flows
+/// of a lot: addresses, and by its settings ports (`fib_multipath_hash_policy`) or the flow label.
 #[inline(always)]
 fn look_up(
     skb: &Skb,
     vtep: &Vtep,
-    slot: &'static mut NextHop,
+    slot: Slot,
+    hop: &'static mut NextHop,
     now: u64,
     ip_len: u32,
 ) -> Result<Way, DropReason> {
     // SAFETY: zero is a value of every field.
     let mut params: FibParams = unsafe { MaybeUninit::zeroed().assume_init() };
     params.ifindex = LOOPBACK;
+    params.l4_protocol = IpProto::Udp as u8;
+    params.sport = (slot.lot() as u16).to_be();
+    params.dport = vtep.outer().port().to_be();
     params.__bindgen_anon_1.tot_len = ip_len.min(u32::from(u16::MAX)) as u16;
     let (local, remote) = (vtep.local().words(), vtep.remote().words());
     match vtep.family() {
@@ -82,6 +98,7 @@ fn look_up(
         }
         Family::Ipv6 => {
             params.family = AF_INET6;
+            params.__bindgen_anon_2.flowinfo = slot.lot().to_be();
             params.__bindgen_anon_3.ipv6_src = local;
             params.__bindgen_anon_4.ipv6_dst = remote;
         }
@@ -95,20 +112,20 @@ fn look_up(
             // SAFETY: the kernel has replaced the length by the MTU.
             let mtu = unsafe { params.__bindgen_anon_1.mtu_result };
             let ethernet = eth::header(MacAddr::new(params.dmac), MacAddr::new(params.smac), vtep.family());
-            *slot = NextHop::new(uplink, ethernet, mtu, now);
-            Ok(Way::Resolved(slot))
+            *hop = NextHop::new(uplink, ethernet, mtu, now, slot);
+            Ok(Way::Resolved(hop))
         }
         BPF_FIB_LKUP_RET_NO_NEIGH => {
             let uplink = checked(params.ifindex)?;
             // SAFETY: the kernel has replaced the destination by the gateway, if there is one, of either family.
             let address = unsafe { params.__bindgen_anon_4.ipv6_dst };
             let via = Some(Neighbour { family: params.family, address });
-            Ok(unresolved(uplink, via, slot))
+            Ok(unresolved(uplink, via, slot, hop))
         }
         // Somebody turned the loopback device's forwarding off.
         BPF_FIB_LKUP_RET_FWD_DISABLED => {
             let uplink = vtep.uplink().ok_or(DropReason::NoRoute)?;
-            Ok(unresolved(uplink, None, slot))
+            Ok(unresolved(uplink, None, slot, hop))
         }
         BPF_FIB_LKUP_RET_FRAG_NEEDED => Err(DropReason::TooBig),
         _ => Err(DropReason::NoRoute),
@@ -117,8 +134,8 @@ fn look_up(
 
 /// A way that the kernel has to find.
 #[inline(always)]
-fn unresolved(uplink: IfIndex, via: Option<Neighbour>, slot: &'static NextHop) -> Way {
-    let last = if slot.uplink() == Some(uplink) { Some(slot) } else { None };
+fn unresolved(uplink: IfIndex, via: Option<Neighbour>, slot: Slot, hop: &'static NextHop) -> Way {
+    let last = if hop.is_of(slot) && hop.uplink() == Some(uplink) { Some(hop) } else { None };
     Way::Unresolved { uplink, via, last }
 }
 

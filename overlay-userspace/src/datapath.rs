@@ -14,6 +14,7 @@ use overlay_common::maps::{
 use crate::{
     error::{Context as _, Error, Result},
     instance::Instance,
+    maps,
 };
 
 /// The compiled programs.
@@ -72,7 +73,8 @@ pub fn load(instance: &Instance, fdb_entries: u32) -> Result<()> {
         };
         outcome.context(|| format!("cannot load program {name}"))?;
     }
-    fill_jumps(&mut ebpf)
+    fill_jumps(&mut ebpf)?;
+    maps::create(instance)
 }
 
 /// Puts the programs that others jump to into their slots.
@@ -92,6 +94,24 @@ fn fill_jumps(ebpf: &mut Ebpf) -> Result<()> {
         jumps.set(jump.index(), program.fd().context(what)?, 0).context(what)?;
     }
     Ok(())
+}
+
+/// The kernel's id of a pinned TC program.
+///
+/// # Errors
+///
+/// Fails if it is gone.
+pub fn classifier_id(instance: &Instance, name: &str) -> Result<u32> {
+    classifier(instance, name)?.info().map(|info| info.id()).context(|| format!("cannot find program {name}"))
+}
+
+/// The kernel's id of a pinned XDP program.
+///
+/// # Errors
+///
+/// Fails if it is gone.
+pub fn xdp_id(instance: &Instance, name: &str) -> Result<u32> {
+    xdp(instance, name)?.info().map(|info| info.id()).context(|| format!("cannot find program {name}"))
 }
 
 fn pin(pinned: Result<(), aya::pin::PinError>) -> Result<(), ProgramError> {

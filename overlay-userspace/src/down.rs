@@ -10,6 +10,7 @@ use overlay_common::{
 use crate::{
     bpffs,
     datapath::{FROM_PORT, FROM_UPLINK},
+    devices,
     error::{Error, Result},
     forwarding, hook,
     instance::Instance,
@@ -53,6 +54,11 @@ async fn detach(instance: &Instance, config: &Config, failures: &mut Vec<Error>)
         attempt(hook::detach_tc(instance, config.tc(), device, program));
         if links.iter().any(|link| link.index == device) {
             attempt(hook::tidy(instance, &netlink, device).await);
+        }
+    }
+    for (_, device, _) in devices::ports(instance)?.into_iter().filter(|(_, device, _)| device.is_created()) {
+        if let Some(index) = device.index().filter(|index| links.iter().any(|link| link.index == *index)) {
+            attempt(netlink.delete_link(index).await);
         }
     }
     attempt(tunnel::release_neighbours(instance, &netlink).await);

@@ -107,12 +107,25 @@ pub(crate) fn add_static(instance: &Instance, vni: Vni, mac: MacAddr, place: Pla
 }
 
 fn put_static(instance: &Instance, vni: Vni, mac: MacAddr, place: Place, policy: Known) -> Result<()> {
+    put(instance, vni, mac, (place, Origin::Static), policy)
+}
+
+/// Puts a station somewhere for good, in the name of `origin`.
+pub(crate) fn put(
+    instance: &Instance,
+    vni: Vni,
+    mac: MacAddr,
+    (place, origin): (Place, Origin),
+    policy: Known,
+) -> Result<()> {
     if !mac.is_station() {
         return Err(Error::Usage(format!("{mac} is a group address or zero, and no station can have it")));
     }
     let key = FdbKey::new(vni, mac);
     let mut fdb = maps::fdb::open(instance)?;
-    let entry = FdbEntry::new(vni, place, Origin::Static, now()?);
+    let entry = FdbEntry::new(vni, place, origin, now()?);
+    // What is said now counts, and not where it was to be once a port is back.
+    maps::parked(instance)?.remove(key)?;
     if let Some(known) = fdb.get(key)?.filter(|entry| entry.origin() != Origin::Learned) {
         return match policy {
             Known::Moves => fdb.put(key, &entry),
@@ -174,7 +187,8 @@ pub fn sweep(instance: &Instance) -> Result<()> {
 ///
 /// [`Error::Missing`] if it is not there.
 pub fn del(instance: &Instance, vni: Vni, mac: MacAddr) -> Result<()> {
-    if maps::fdb::remove(instance, Removal::ALL.vni(vni).mac(mac))? > 0 {
+    let waited = maps::parked(instance)?.remove(FdbKey::new(vni, mac))?;
+    if maps::fdb::remove(instance, Removal::ALL.vni(vni).mac(mac))? > 0 || waited {
         return Ok(());
     }
     Err(Error::Missing(format!(
@@ -187,13 +201,13 @@ pub fn del(instance: &Instance, vni: Vni, mac: MacAddr) -> Result<()> {
 /// # Errors
 ///
 /// [`Error::Missing`] if the segment, the port or the remote VTEP is not there.
-pub async fn flush(instance: &Instance, netlink: &Netlink, filter: &Filter) -> Result<u32> {
+pub fn flush(instance: &Instance, filter: &Filter) -> Result<u32> {
     if let Some(vni) = filter.vni
         && maps::segments(instance)?.get(vni.get())?.is_none()
     {
         return Err(segment::missing(vni));
     }
-    let conditions = conditions(instance, netlink, filter).await?;
+    let conditions = conditions(instance, filter)?;
     maps::fdb::remove(instance, conditions.origin(filter.origin.unwrap_or(Origin::Learned)))
 }
 
@@ -202,12 +216,8 @@ pub async fn flush(instance: &Instance, netlink: &Netlink, filter: &Filter) -> R
 /// # Errors
 ///
 /// [`Error::Missing`] if the port or the remote VTEP is not there.
-pub async fn show(
-    instance: &Instance,
-    netlink: &Netlink,
-    filter: &Filter,
-) -> Result<Vec<(FdbKey, FdbEntry)>> {
-    let conditions = conditions(instance, netlink, filter).await?;
+pub fn show(instance: &Instance, filter: &Filter) -> Result<Vec<(FdbKey, FdbEntry)>> {
+    let conditions = conditions(instance, filter)?;
     let conditions = filter.origin.map_or(conditions, |origin| conditions.origin(origin));
     let entries = maps::fdb::open(instance)?.entries()?.into_iter();
     let is_meant = |(key, entry): &(FdbKey, FdbEntry)| {
@@ -217,7 +227,7 @@ pub async fn show(
 }
 
 /// All of a filter but the origin.
-async fn conditions(instance: &Instance, netlink: &Netlink, filter: &Filter) -> Result<Removal> {
+fn conditions(instance: &Instance, filter: &Filter) -> Result<Removal> {
     let mut conditions = Removal::ALL;
     if let Some(vni) = filter.vni {
         conditions = conditions.vni(vni);
@@ -226,7 +236,7 @@ async fn conditions(instance: &Instance, netlink: &Netlink, filter: &Filter) -> 
         conditions = conditions.mac(mac);
     }
     if let Some(name) = &filter.port {
-        conditions = conditions.port(port::find(instance, netlink, name).await?.device);
+        conditions = conditions.port(port::present(instance, name)?);
     }
     if let Some(remote) = filter.remote {
         let (id, _) = Vteps::open(instance)?.find(remote.into())?.ok_or_else(|| {

@@ -13,6 +13,8 @@ use crate::error::{Context as _, Result};
 
 const IPV4: &str = "/proc/sys/net/ipv4/conf/lo/forwarding";
 const IPV6: &str = "/proc/sys/net/ipv6/conf/lo/forwarding";
+/// 0: by address.
+const IPV4_HASH_POLICY: &str = "/proc/sys/net/ipv4/fib_multipath_hash_policy";
 /// Has a directory for each device that speaks IPv6.
 const IPV6_DEVICES: &str = "/proc/sys/net/ipv6/conf";
 
@@ -45,6 +47,16 @@ pub fn turn_on() -> Result<Families> {
         written?;
     }
     Ok(was_off)
+}
+
+/// Whether the kernel shares out equal-cost routes over IPv4 by address alone, so that all packets to one VTEP take one of
+/// them. Over IPv6 it looks at the flow label, too.
+///
+/// # Errors
+///
+/// Fails if it cannot be read.
+pub fn shares_by_address() -> Result<bool> {
+    is_off(IPV4_HASH_POLICY)
 }
 
 /// Turns it off for some families.

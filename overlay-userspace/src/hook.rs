@@ -93,7 +93,7 @@ fn attach_clsact(
     device: &Link,
 ) -> Result<(), Box<dyn std::error::Error>> {
     match tc::qdisc_add_clsact(&device.name) {
-        Ok(()) => fs::create_dir(our_qdisc(instance, device.index))?,
+        Ok(()) => fs::create_dir_all(our_qdisc(instance, device.index))?,
         Err(TcError::AlreadyAttached) => {}
         Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
         Err(error) => return Err(error.into()),
@@ -136,20 +136,30 @@ fn detach_filter(device: IfIndex, noted: &str) -> Result<(), Box<dyn std::error:
     Ok(())
 }
 
-/// Whether a TC program is still attached to a device. It is not where the device that it was attached to is gone, even
-/// if another has its index by now.
+/// Whether the TC program with that id is attached to the ingress of a device. One that cannot be asked has none.
+pub async fn is_attached(netlink: &Netlink, hook: TcHook, device: &Link, program: u32) -> bool {
+    match hook {
+        TcHook::Tcx => SchedClassifier::query_tcx(&device.name, TcAttachType::Ingress)
+            .is_ok_and(|(_, attached)| attached.iter().any(|info| info.id() == program)),
+        TcHook::Clsact => netlink.has_filter(device.index, program).await.unwrap_or(false),
+    }
+}
+
+/// Forgets a TC program that somebody else detached, or that went with its device: what is left are our notes of it.
 ///
 /// # Errors
 ///
-/// Fails if the kernel does.
-pub fn is_attached(instance: &Instance, hook: TcHook, device: &Link, program: &str) -> Result<bool> {
+/// Fails if a pin cannot be removed.
+pub fn forget_tc(instance: &Instance, hook: TcHook, device: IfIndex, program: &str) -> Result<()> {
     if hook == TcHook::Clsact {
-        return Ok(true);
+        let _ = fs::remove_dir_all(filters_of(instance, device));
     }
-    let what = || format!("cannot list the programs on {}", device.name);
-    let own = datapath::classifier(instance, program)?.info().context(what)?.id();
-    let (_, attached) = SchedClassifier::query_tcx(&device.name, TcAttachType::Ingress).context(what)?;
-    Ok(attached.iter().any(|info| info.id() == own))
+    detach_tc(instance, hook, device, program)
+}
+
+/// Forgets that the clsact qdisc of a device that is gone was ours: another device can get its index.
+pub fn forget_qdisc(instance: &Instance, device: IfIndex) {
+    let _ = fs::remove_dir(our_qdisc(instance, device));
 }
 
 /// How attaching an XDP program went wrong.

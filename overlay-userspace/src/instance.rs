@@ -7,7 +7,10 @@ use std::{
 };
 
 use nix::fcntl::{Flock, FlockArg};
-use overlay_common::maps::config::{Config, SCHEMA};
+use overlay_common::maps::{
+    config::{Config, SCHEMA},
+    device::{DeviceName, Role},
+};
 
 use crate::{
     bpffs,
@@ -91,6 +94,13 @@ impl Instance {
         Ok(lock(&path)?.map(|lock| Self { name: name.to_owned(), path, _lock: Some(lock) }))
     }
 
+    /// The instance of that name if it is up, only to be looked at.
+    #[must_use]
+    pub fn glance(name: &str) -> Option<Self> {
+        let path = Path::new(bpffs::ROOT).join(name);
+        path.exists().then(|| Self { name: name.to_owned(), path, _lock: None })
+    }
+
     /// The other instances of this network namespace, only to be looked at.
     ///
     /// # Errors
@@ -101,13 +111,18 @@ impl Instance {
         Ok(of_namespace(own)?.into_iter().filter(|other| other.name != self.name).collect())
     }
 
-    /// Refuses a device that is a port of this instance.
+    /// Refuses a device that is a port of this instance, or wanted as one.
     ///
     /// # Errors
     ///
     /// [`Error::Conflict`] if it is.
     pub fn refuse_port(&self, link: &Link) -> Result<()> {
-        if maps::ports(self)?.get(link.index.get())?.is_none() {
+        let wanted = match DeviceName::new(&link.name) {
+            Some(name) => maps::devices(self)?.get(name)?,
+            None => None,
+        };
+        let is_wanted = wanted.is_some_and(|device| matches!(device.role(), Role::Port(_)));
+        if !is_wanted && maps::ports(self)?.get(link.index.get())?.is_none() {
             return Ok(());
         }
         Err(Error::Conflict(format!("{} is a port of instance {}", link.name, self.name)))

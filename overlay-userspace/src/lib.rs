@@ -3,10 +3,12 @@
 //! The pinned maps are the only state. A command opens an [`instance::Instance`], which locks it, checks everything,
 //! changes the maps, and is done; forwarding needs no process.
 
+pub mod agent;
 pub mod bpffs;
 pub mod cli;
 pub mod datapath;
 pub mod demo;
+mod devices;
 pub mod down;
 mod error;
 pub mod fdb;
@@ -21,9 +23,11 @@ pub mod netlink;
 pub mod netns;
 pub mod port;
 pub mod preflight;
+pub mod repair;
 pub mod segment;
 pub mod tunnel;
 mod undo;
 pub mod up;
+mod uplink;
 
 pub use error::{Context, Error, Result};

@@ -11,6 +11,7 @@ use overlay_common::{
 };
 
 use crate::{
+    devices,
     error::{Error, Result},
     fdb, grace, headers,
     instance::Instance,
@@ -175,10 +176,10 @@ fn check(segment: &Segment) -> Result<()> {
 /// [`Error::Missing`] if it is not there; [`Error::Failed`] if something is in it.
 pub fn del(instance: &Instance, vni: Vni) -> Result<()> {
     let view = show(instance, Some(vni))?.into_iter().next().ok_or_else(|| missing(vni))?;
-    if !view.ports.is_empty() || !view.remotes.is_empty() {
+    let ports = view.ports.len() + devices::missing_ports(instance, vni)?.len();
+    if ports > 0 || !view.remotes.is_empty() {
         return Err(Error::Failed(format!(
-            "VNI {vni} has {} ports and {} tunnels; `overlay port del` and `overlay tunnel del` remove them",
-            view.ports.len(),
+            "VNI {vni} has {ports} ports and {} tunnels; `overlay port del` and `overlay tunnel del` remove them",
             view.remotes.len()
         )));
     }

@@ -84,7 +84,11 @@ pub async fn add(
     segment::ensure(instance, &netlink.links().await?, vni, &mut undo)?;
     let id = match known {
         Some((id, _)) => id,
-        None => claim(instance, &vtep(&config, addr, &route, settings)?, &mut undo)?,
+        None => {
+            let is_multipath = !netlink.equal_routes(remote).await.is_empty();
+            let vtep = vtep(&config, addr, &route, settings)?.with_multipath(is_multipath);
+            claim(instance, &vtep, &mut undo)?
+        }
     };
     undo.push(move || {
         let _ = forget(instance, key, id);
@@ -209,6 +213,9 @@ fn claim<'a>(instance: &'a Instance, vtep: &Vtep, undo: &mut Undo<'a>) -> Result
     let mut vteps = Vteps::open(instance)?;
     let id = vteps.free()?;
     maps::next_hops::forget(instance, id)?;
+    if vtep.is_multipath() {
+        maps::next_hops::forget_flows(instance)?;
+    }
     undo.push(move || {
         let _ = Vteps::open(instance).and_then(|mut vteps| vteps.clear(id));
     });
@@ -301,7 +308,8 @@ pub fn show(instance: &Instance) -> Result<Vec<View>> {
     for (key, id) in maps::members(instance)?.entries()? {
         let id = u16::try_from(id).ok().and_then(VtepId::new);
         let (Some(vni), Some(vtep)) = (key.vni(), id) else { continue };
-        let hops = maps::next_hops::read(instance, vtep)?;
+        let is_multipath = vteps.get(vtep)?.is_some_and(|known| known.is_multipath());
+        let hops = maps::next_hops::read(instance, vtep, is_multipath)?;
         let next_hop = hops.into_iter().filter(|hop| hop.uplink().is_some()).max_by_key(NextHop::fresh_until);
         let Some(known) = vteps.get(vtep)? else { continue };
         let (udp_checksum, port) = (known.udp_checksum(), known.outer().port());

@@ -6,39 +6,27 @@ use std::{
     net::IpAddr,
 };
 
-use aya::programs::XdpMode;
 use overlay_common::{
     UnderlayAddr,
     maps::{
         config::{Config, MAX_LOCALS, TcHook},
-        uplink::{Uplink, XdpHook, XdpReason},
+        device::{Device, DeviceName, Role, XdpChoice},
     },
 };
 
 use crate::{
     bpffs,
     datapath::{self, FROM_UPLINK},
+    devices,
     error::{Context as _, Error, Result},
-    forwarding,
-    hook::{self, XdpRefusal},
+    forwarding, hook,
     instance::{self, Instance},
     maps,
     netlink::{Address, Link, LinkKind, Netlink},
     netns, preflight,
+    repair::repair,
+    uplink,
 };
-
-/// How uplinks shall be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum XdpChoice {
-    /// By whatever measures faster on the device.
-    Auto,
-    /// By the driver's XDP hook.
-    Native,
-    /// By the generic XDP hook.
-    Generic,
-    /// By TC alone.
-    Off,
-}
 
 /// What an instance shall be.
 #[derive(Clone, Debug)]
@@ -74,9 +62,10 @@ pub async fn up(name: &str, settings: &Settings) -> Result<()> {
     let tc = settings.tc.unwrap_or_else(|| if hook::has_tcx() { TcHook::Tcx } else { TcHook::Clsact });
     let config = Config::new(cookie, secret()?, &locals, settings.port)
         .ok_or_else(|| Error::Usage(format!("a VTEP has 1 to {MAX_LOCALS} local addresses")))?
-        .with_tc(tc);
+        .with_tc(tc)
+        .with_following(settings.locals.is_empty());
     let instance = Instance::create(name)?;
-    let done = open(&instance, config, settings, &uplinks);
+    let done = open(&instance, &netlink, config, settings, &uplinks).await;
     if done.is_err() {
         for uplink in &uplinks {
             let _ = hook::detach_tc(&instance, tc, uplink.index, FROM_UPLINK);
@@ -98,10 +87,20 @@ fn secret() -> Result<u64> {
 }
 
 /// Lets packets into a new instance, and has the FIB answer its programs.
-fn open(instance: &Instance, config: Config, settings: &Settings, uplinks: &[Link]) -> Result<()> {
+async fn open(
+    instance: &Instance,
+    netlink: &Netlink,
+    config: Config,
+    settings: &Settings,
+    uplinks: &[Link],
+) -> Result<()> {
     refuse_shared(config.netns_cookie(), config.port(), uplinks)?;
     let turned_on = forwarding::turn_on()?;
-    let done = fill(instance, &config.with_forwarding_to_restore(turned_on), settings, uplinks);
+    let mut done = fill(instance, &config.with_forwarding_to_restore(turned_on), settings, uplinks);
+    if done.is_ok() {
+        // Notes which address is whose uplink's.
+        done = repair(instance, netlink).await.map(drop);
+    }
     if done.is_err() {
         let _ = forwarding::turn_off(turned_on);
     }
@@ -112,43 +111,12 @@ fn open(instance: &Instance, config: Config, settings: &Settings, uplinks: &[Lin
 fn fill(instance: &Instance, config: &Config, settings: &Settings, uplinks: &[Link]) -> Result<()> {
     datapath::load(instance, settings.fdb_entries)?;
     maps::config::write(instance, config)?;
-    let mut table = maps::uplinks(instance)?;
     for link in uplinks {
-        table.put(link.index.get(), &Uplink::new(link.mac, XdpHook::Off, XdpReason::Asked))?;
-        hook::attach_tc(instance, config.tc(), link, FROM_UPLINK)?;
-        let (xdp, why) = serve(instance, link, settings.xdp)?;
-        table.put(link.index.get(), &Uplink::new(link.mac, xdp, why))?;
+        let device = Device::new(Role::Uplink(settings.xdp)).with_index(Some(link.index));
+        maps::devices(instance)?.put(devices::name(&link.name)?, &device)?;
+        uplink::attach(instance, config.tc(), link, settings.xdp)?;
     }
     Ok(())
-}
-
-/// Attaches XDP to an uplink as it was chosen; what became of it.
-fn serve(instance: &Instance, link: &Link, choice: XdpChoice) -> Result<(XdpHook, XdpReason)> {
-    let (mode, served) = match choice {
-        XdpChoice::Off => return Ok((XdpHook::Off, XdpReason::Asked)),
-        _ if link.has_xdp => return Ok(taken(link)),
-        XdpChoice::Auto if link.kind != LinkKind::Hardware => return Ok((XdpHook::Off, XdpReason::Virtual)),
-        XdpChoice::Auto => (XdpMode::Driver, (XdpHook::Native, XdpReason::Driver)),
-        XdpChoice::Native => (XdpMode::Driver, (XdpHook::Native, XdpReason::Asked)),
-        XdpChoice::Generic => (XdpMode::Skb, (XdpHook::Generic, XdpReason::Asked)),
-    };
-    match hook::attach_xdp(instance, link, mode)? {
-        Ok(()) => Ok(served),
-        Err(XdpRefusal::Taken) => Ok(taken(link)),
-        Err(XdpRefusal::Unsupported) if choice == XdpChoice::Auto => {
-            Ok((XdpHook::Off, XdpReason::Unsupported))
-        }
-        Err(XdpRefusal::Unsupported) => Err(Error::Failed(format!(
-            "the driver of {} refuses XDP in that mode; try --xdp generic or --xdp off",
-            link.name
-        ))),
-    }
-}
-
-/// Says that the XDP hook of an uplink is somebody else's, and how the uplink is served then.
-fn taken(link: &Link) -> (XdpHook, XdpReason) {
-    eprintln!("overlay: the XDP hook of {} is taken by another program; TC alone serves it", link.name);
-    (XdpHook::Off, XdpReason::Taken)
 }
 
 /// The devices that shall be uplinks.
@@ -234,20 +202,20 @@ fn refuse_shared(cookie: u64, port: u16, uplinks: &[Link]) -> Result<()> {
     Ok(())
 }
 
-/// Whether an instance that is up is what the settings say: same uplinks, same VTEP.
+/// Whether an instance that is up is what the settings say: same uplinks, same VTEP. Those that are gone count, too.
 ///
 /// # Errors
 ///
 /// [`Error::Conflict`] if it is not.
-pub async fn check_same(instance: &Instance, settings: &Settings) -> Result<()> {
-    let netlink = Netlink::connect()?;
-    let uplinks = uplinks(&netlink, settings).await?;
-    let locals = locals(&netlink, settings, &uplinks).await?;
+pub fn check_same(instance: &Instance, settings: &Settings) -> Result<()> {
     let config = instance.config()?;
-    let served: Vec<u32> = maps::uplinks(instance)?.entries()?.into_keys().collect();
-    let mut asked: Vec<u32> = uplinks.iter().map(|link| link.index.get()).collect();
+    let wanted: Vec<DeviceName> = devices::uplinks(instance)?.into_iter().map(|(name, _)| name).collect();
+    let mut asked: Vec<DeviceName> =
+        settings.uplinks.iter().map(|name| devices::name(name)).collect::<Result<_>>()?;
     asked.sort_unstable();
-    if served == asked && config.locals() == locals && config.port() == settings.port {
+    let locals: Vec<UnderlayAddr> = settings.locals.iter().map(|local| local.to_canonical().into()).collect();
+    let same_locals = if locals.is_empty() { config.is_following() } else { config.locals() == locals };
+    if wanted == asked && same_locals && config.port() == settings.port {
         return Ok(());
     }
     Err(Error::Conflict(format!(

@@ -27,12 +27,15 @@ macro_rules! over_both_families {
     };
 }
 
+pub mod agent;
 pub mod bench;
 mod drops;
 pub mod fdb;
 pub mod figures;
+pub mod flow;
 pub mod foreign;
 pub mod frame;
+pub mod mending;
 pub mod mesh;
 pub mod netns;
 pub mod objects;
@@ -40,7 +43,9 @@ pub mod overlay;
 pub mod peer;
 pub mod process;
 pub mod refusal;
+pub mod replug;
 pub mod stream;
+pub mod tap;
 pub mod testrun;
 pub mod topology;
 pub mod traffic;

@@ -1,19 +1,15 @@
 //! The data path outlives its processes, leaves others alone, and is gone without a trace after `down`.
 
-use std::{
-    fmt::Write as _,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::fmt::Write as _;
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use overlay_tests::{
+    agent,
     foreign::Foreign,
     mesh,
     objects::Objects,
     overlay::Instance,
-    process::{self, Background, wait_until},
     stream::Stream,
     topology::{Host, Lab, Plan},
     traffic,
@@ -132,25 +128,11 @@ fn same(before: &str, after: &str) -> Result<()> {
     Ok(())
 }
 
-/// Starts `overlay run` on a host, and waits until the instance is up.
-fn run<'a>(host: &'a Host, arguments: &[&str]) -> Result<(Background, Instance<'a>)> {
-    let arguments = [&["run", "--uplink", &host.uplink], arguments].concat();
-    let mut command = host.overlay_command(&arguments)?;
-    let mut agent = Background::start(command.stdout(Stdio::null()))?;
-    wait_until(Instant::now() + Duration::from_secs(20), || {
-        ensure!(agent.is_running()?, "`overlay run` has ended");
-        let status = process::output(&mut host.overlay_command(&["-o", "json", "status"])?)?;
-        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap_or_default();
-        Ok((status["up"] == true).then_some(()))
-    })?;
-    Ok((agent, Instance::adopt(host)?))
-}
-
 #[test]
 fn forwarding_outlives_a_killed_agent() -> Result<()> {
     let lab = Lab::new(2)?;
-    let (mut agent, one) = run(lab.host(1), &[])?;
-    let (mut other_agent, two) = run(lab.host(2), &[])?;
+    let (mut agent, one) = agent::run(lab.host(1), &[])?;
+    let (mut other_agent, two) = agent::run(lab.host(2), &[])?;
     let instances = [one, two];
     let workloads = mesh::segment(&instances, VNI)?;
     let stream = Stream::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into())?;
@@ -171,7 +153,7 @@ fn forwarding_outlives_a_killed_agent() -> Result<()> {
 #[test]
 fn a_killed_agent_loses_nothing_of_a_tcp_transfer() -> Result<()> {
     let lab = Lab::new(2)?;
-    let (mut agent, one) = run(lab.host(1), &[])?;
+    let (mut agent, one) = agent::run(lab.host(1), &[])?;
     let instances = [one, Instance::up(lab.host(2), &[])?];
     let workloads = mesh::segment(&instances, VNI)?;
     // Only to know that time has passed: beside a transfer even the kernel's own tunnels lose datagrams.
@@ -190,7 +172,7 @@ fn a_killed_agent_loses_nothing_of_a_tcp_transfer() -> Result<()> {
 #[test]
 fn an_agent_that_is_asked_to_end_leaves_the_data_path() -> Result<()> {
     let lab = Lab::new(2)?;
-    let (mut agent, one) = run(lab.host(1), &[])?;
+    let (mut agent, one) = agent::run(lab.host(1), &[])?;
     let instances = [one, Instance::up(lab.host(2), &[])?];
     let workloads = mesh::segment(&instances, VNI)?;
     ensure!(agent.is_running()?, "the agent has ended by itself");
@@ -204,7 +186,7 @@ fn an_ephemeral_agent_takes_everything_with_it() -> Result<()> {
     let lab = Lab::new(2)?;
     let host = lab.host(1);
     let before = state(host)?;
-    let (mut agent, instance) = run(host, &["--ephemeral"])?;
+    let (mut agent, instance) = agent::run(host, &["--ephemeral"])?;
     let objects = Objects::of(&instance)?;
     let code = agent.signal(Signal::SIGINT)?;
     ensure!(code == Some(0), "{code:?}");

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{checksum, eth, fields::Fields, ipv4, ipv6, udp, vxlan};
-use crate::Family;
+use crate::{Family, UnderlayAddr};
 
 /// Bytes of IPv4, UDP and VXLAN.
 const IPV4_L3_LEN: usize = ipv4::LEN + udp::LEN + vxlan::LEN;
@@ -73,6 +73,20 @@ impl Template {
     pub const fn port(&self) -> u16 {
         let udp = if self.bytes[0] >> 4 == 6 { ipv6::LEN } else { ipv4::LEN };
         u16::from_be_bytes([self.bytes[udp + 2], self.bytes[udp + 3]])
+    }
+
+    /// The same from another address, of the same family.
+    #[must_use]
+    pub fn with_local(self, local: UnderlayAddr) -> Self {
+        let bytes = &self.bytes;
+        match local.to_ipv4() {
+            Some(local) => Self::ipv4(local, [bytes[16], bytes[17], bytes[18], bytes[19]], self.port()),
+            None => {
+                let mut remote = [0; 16];
+                remote.copy_from_slice(&bytes[24..40]);
+                Self::ipv6(local.bytes(), remote, self.port())
+            }
+        }
     }
 
     /// Writes the outer headers of an inner frame over IPv4.
@@ -210,6 +224,17 @@ mod tests {
             0x08, 0, 0, 0,  0, 0, 100, 0,
         ];
         assert_eq!(write(100, 100), expected);
+    }
+
+    #[test]
+    fn another_source() {
+        let other = UnderlayAddr::from_ipv4([10, 0, 0, 9]);
+        let moved = Template::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 4789).with_local(other);
+        assert_eq!(moved, Template::ipv4([10, 0, 0, 9], [10, 0, 0, 2], 4789));
+        let moved =
+            Template::ipv6([1; 16], [2; 16], 4789).with_local(core::net::IpAddr::from([3; 16]).into());
+        assert_eq!(moved, Template::ipv6([3; 16], [2; 16], 4789));
+        assert_eq!(moved.port(), 4789);
     }
 
     #[test]

@@ -39,6 +39,9 @@ const RESTORE_FORWARDING_IPV6: u8 = 1 << 2;
 /// The TC programs are clsact filters, not TCX links.
 const CLSACT: u8 = 1 << 1;
 
+/// The local addresses are those of the uplinks, and follow them.
+const FOLLOWS: u8 = 1 << 7;
+
 /// A choice of IP families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Families {
@@ -73,10 +76,22 @@ impl Config {
     /// cookie. `mark` is a secret that the XDP program signs its verdicts with. `None` if there is no local address or more than [`MAX_LOCALS`].
     #[must_use]
     pub fn new(netns_cookie: u64, mark: u64, locals: &[UnderlayAddr], port: u16) -> Option<Self> {
+        Self { netns_cookie, mark, schema: SCHEMA, port, ..Self::default() }.with_locals(locals)
+    }
+
+    /// The same with other local addresses. `None` if there is none or more than [`MAX_LOCALS`].
+    #[must_use]
+    pub fn with_locals(self, locals: &[UnderlayAddr]) -> Option<Self> {
         let mut all = [UnderlayAddr::default(); MAX_LOCALS];
         all.get_mut(..locals.len())?.copy_from_slice(locals);
         let local_count = u8::try_from(locals.len()).ok().filter(|&count| count > 0)?;
-        Some(Self { netns_cookie, mark, schema: SCHEMA, port, local_count, flags: 0, locals: all })
+        Some(Self { local_count, locals: all, ..self })
+    }
+
+    /// Notes whether the local addresses are those of the uplinks, and follow them.
+    #[must_use]
+    pub const fn with_following(self, on: bool) -> Self {
+        self.with(FOLLOWS, on)
     }
 
     /// Notes the families that `down` has to turn the loopback device's forwarding off again for.
@@ -103,6 +118,12 @@ impl Config {
             ipv4: self.flags & RESTORE_FORWARDING != 0,
             ipv6: self.flags & RESTORE_FORWARDING_IPV6 != 0,
         }
+    }
+
+    /// Whether the local addresses are those of the uplinks, and follow them.
+    #[must_use]
+    pub const fn is_following(&self) -> bool {
+        self.flags & FOLLOWS != 0
     }
 
     /// How TC programs are attached.

@@ -5,6 +5,7 @@
 pub mod ageing;
 pub mod config;
 pub mod counters;
+pub mod device;
 pub mod drops;
 pub mod fdb;
 pub mod flood;
@@ -12,6 +13,7 @@ pub mod jump;
 pub mod learned;
 pub mod member;
 pub mod next_hop;
+pub mod parked;
 pub mod port;
 pub mod segment;
 pub mod uplink;

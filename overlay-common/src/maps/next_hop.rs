@@ -2,16 +2,34 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::map_data;
-use crate::{Family, IfIndex, MacAddr, header::eth};
+use super::{map_data, vtep};
+use crate::{Family, IfIndex, MacAddr, VtepId, header::eth};
 
-/// The map's name: a per-CPU array of [`NextHop`], indexed by [`crate::VtepId::index`]. Each CPU asks for itself, so
-/// that none ever sees half an answer.
+/// The map's name: a per-CPU array of [`NextHop`], indexed by [`Slot::index`]. Each CPU asks for itself, so that none ever
+/// sees half an answer.
 pub const NAME: &str = "NEXT_HOPS";
+
+/// Slots: one for each remote VTEP, and then those that lots of flows share.
+pub const MAX_ENTRIES: usize = vtep::MAX_ENTRIES + FLOW_SLOTS;
+
+/// Slots for lots of flows to remote VTEPs that equal-cost routes lead to. Lots that meet in one ask the kernel in turn.
+const FLOW_SLOTS: usize = 1024;
+
+/// Lots that the flows to such a VTEP are dealt to: all flows of a lot take the same route.
+pub const LOTS: u32 = 64;
 
 /// How long an answer of the FIB is used, in nanoseconds. A route or neighbour that changes is followed within this,
 /// with no process of ours alive.
 pub const FRESH_NS: u64 = 100_000_000;
+
+/// Where the next hop of a packet stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    index: u32,
+    /// Whose slot it is; 0: a VTEP's own.
+    tag: u32,
+    lot: u32,
+}
 
 /// The way to a remote VTEP.
 #[repr(C)]
@@ -20,11 +38,50 @@ pub struct NextHop {
     ethernet: [u8; eth::LEN],
     mtu: u16,
     uplink: u32,
-    pad: u32,
+    tag: u32,
     fresh_until: u64,
 }
 
 map_data!(NextHop);
+
+impl Slot {
+    /// The slot for all packets to `vtep`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(vtep: VtepId) -> Self {
+        Self { index: vtep.index(), tag: 0, lot: 0 }
+    }
+
+    /// The slot for packets of a flow to `vtep` with that hash.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_flow(vtep: VtepId, flow_hash: u32) -> Self {
+        let lot = flow_hash % LOTS;
+        let tag = vtep.index() * LOTS + lot;
+        Self { index: vtep::MAX_ENTRIES as u32 + tag % FLOW_SLOTS as u32, tag, lot }
+    }
+
+    /// Its place in the map, below [`MAX_ENTRIES`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.index
+    }
+
+    /// The number of the lot, below [`LOTS`]: what the kernel is asked with, so that all flows of a lot get one answer on
+    /// every CPU.
+    #[inline(always)]
+    #[must_use]
+    pub const fn lot(self) -> u32 {
+        self.lot
+    }
+
+    /// The places of all slots that lots of flows share.
+    #[must_use]
+    pub const fn flows() -> core::ops::Range<u32> {
+        vtep::MAX_ENTRIES as u32..MAX_ENTRIES as u32
+    }
+}
 
 impl NextHop {
     /// No way known over IPv4.
@@ -35,14 +92,27 @@ impl NextHop {
     /// No addresses, never fresh. The Ethernet header says all the same what follows.
     const fn none(family: Family) -> Self {
         let unknown = MacAddr::new([0; 6]);
-        Self { ethernet: eth::header(unknown, unknown, family), mtu: 0, uplink: 0, pad: 0, fresh_until: 0 }
+        Self { ethernet: eth::header(unknown, unknown, family), mtu: 0, uplink: 0, tag: 0, fresh_until: 0 }
     }
 
-    /// Out of `uplink` with the Ethernet header `ethernet`; `mtu` bounds the outer IP packet, in bytes.
+    /// Out of `uplink` with the Ethernet header `ethernet`; `mtu` bounds the outer IP packet, in bytes. For `slot`.
     #[inline(always)]
     #[must_use]
-    pub fn new(uplink: IfIndex, ethernet: [u8; eth::LEN], mtu: u16, now: u64) -> Self {
-        Self { ethernet, mtu, uplink: uplink.get(), pad: 0, fresh_until: now + FRESH_NS }
+    pub fn new(uplink: IfIndex, ethernet: [u8; eth::LEN], mtu: u16, now: u64, slot: Slot) -> Self {
+        Self { ethernet, mtu, uplink: uplink.get(), tag: slot.tag, fresh_until: now + FRESH_NS }
+    }
+
+    /// Whether what stands in `slot` is of the packets that were to be found there.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_of(&self, slot: Slot) -> bool {
+        self.tag == slot.tag
+    }
+
+    /// Whether it was kept in a slot that lots of flows share, for one to `vtep`.
+    #[must_use]
+    pub const fn is_of_flow_to(&self, vtep: VtepId) -> bool {
+        self.tag / LOTS == vtep.index()
     }
 
     /// Whether it may be used at `now`, nanoseconds of the monotonic clock.
@@ -85,9 +155,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn lots_share_slots_and_not_next_hops() {
+        let (one, two) = (VtepId::FIRST, VtepId::new(1 + (FLOW_SLOTS as u32 / LOTS) as u16).unwrap());
+        let (slot, other) = (Slot::of_flow(one, 5), Slot::of_flow(two, 5 + LOTS));
+        assert_eq!((slot.index(), slot.lot()), (other.index(), other.lot()));
+        let hop = NextHop::new(IfIndex::new(3).unwrap(), [0; eth::LEN], 1500, 0, slot);
+        assert!(hop.is_of(slot) && hop.is_of_flow_to(one));
+        assert!(!hop.is_of(other) && !hop.is_of_flow_to(two));
+        assert!(NextHop::NONE_IPV4.is_of(Slot::new(one)));
+    }
+
+    #[test]
+    fn every_flow_has_a_slot_among_those_of_flows() {
+        for hash in 0..2 * LOTS {
+            assert!(Slot::flows().contains(&Slot::of_flow(VtepId::FIRST, hash).index()));
+        }
+        assert!(!Slot::flows().contains(&Slot::new(VtepId::FIRST).index()));
+    }
+
+    #[test]
     fn freshness() {
         let ethernet = eth::header(MacAddr::BROADCAST, MacAddr::default(), Family::Ipv4);
-        let hop = NextHop::new(IfIndex::new(3).unwrap(), ethernet, 1500, 10);
+        let hop = NextHop::new(IfIndex::new(3).unwrap(), ethernet, 1500, 10, Slot::new(VtepId::FIRST));
         assert!(hop.is_fresh(10));
         assert!(!hop.is_fresh(10 + FRESH_NS));
         assert!(!NextHop::NONE_IPV4.is_fresh(0));

@@ -39,6 +39,12 @@ impl Port {
         Self { vni: vni.get(), kind: kind as u32, learn_limit: 0 }
     }
 
+    /// The same, with frames handed over in another way.
+    #[must_use]
+    pub const fn with_kind(self, kind: PortKind) -> Self {
+        Self { kind: kind as u32, ..self }
+    }
+
     /// The segment. `None` only for an entry that no constructor made.
     #[inline(always)]
     #[must_use]

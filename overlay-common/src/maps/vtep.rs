@@ -16,6 +16,8 @@ const IPV6: u8 = 6;
 
 /// It wants UDP checksums.
 const UDP_CHECKSUM: u8 = 1;
+/// Equal-cost routes lead to it.
+const MULTIPATH: u8 = 1 << 7;
 
 /// A remote VTEP: its address, and the outer headers of what is sent to it.
 ///
@@ -67,6 +69,33 @@ impl Vtep {
     #[must_use]
     pub const fn family(&self) -> Family {
         if self.family == IPV6 { Family::Ipv6 } else { Family::Ipv4 }
+    }
+
+    /// The same, noting whether equal-cost routes lead to it.
+    #[must_use]
+    pub const fn with_multipath(mut self, on: bool) -> Self {
+        self.flags = if on { self.flags | MULTIPATH } else { self.flags & !MULTIPATH };
+        self
+    }
+
+    /// Whether equal-cost routes lead to it, among which flows are shared out.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_multipath(&self) -> bool {
+        self.flags & MULTIPATH != 0
+    }
+
+    /// The same VTEP, reached from the address `local` and by the device `uplink`. `None` unless the address is of the
+    /// same family as its own.
+    #[must_use]
+    pub fn moved(&self, local: UnderlayAddr, uplink: IfIndex) -> Option<Self> {
+        let outer = self.outer.with_local(local);
+        (local.family() == self.remote.family()).then_some(Self {
+            local,
+            outer,
+            uplink: uplink.get(),
+            ..*self
+        })
     }
 
     /// Whether a slot holds a VTEP.

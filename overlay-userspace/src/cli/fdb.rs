@@ -166,7 +166,7 @@ impl Fdb {
                 missing_ok.apply(fdb::del(&instance, vni, mac))
             }
             Self::Flush { filter, origin } => {
-                let removed = fdb::flush(&instance, &netlink, &filter.with(None, origin)).await?;
+                let removed = fdb::flush(&instance, &filter.with(None, origin))?;
                 session.output.print_json(&Removed { removed })
             }
             Self::Show { filter, origin, mac } => {
@@ -221,7 +221,7 @@ async fn rows(instance: &Instance, netlink: &Netlink, filter: &Filter) -> Result
             frozen_s: entry.frozen_for(rule, now),
         })
     };
-    Ok(fdb::show(instance, netlink, filter).await?.into_iter().filter_map(row).collect())
+    Ok(fdb::show(instance, filter)?.into_iter().filter_map(row).collect())
 }
 
 impl Row {

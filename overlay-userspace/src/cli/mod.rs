@@ -22,6 +22,7 @@ use crate::{
     instance::{self, Instance},
     netlink::Netlink,
     netns, preflight,
+    repair::{Report, repair},
 };
 use output::{Format, Output};
 
@@ -94,12 +95,20 @@ impl Session {
         Instance::open(&self.name()?)
     }
 
-    /// The same, without the ports whose devices are gone and the stations that have aged, and a connection to the kernel.
+    /// The same, in line with the host, and a connection to the kernel.
     async fn open_with_netlink(&self) -> Result<(Instance, Netlink)> {
-        let (instance, netlink) = (self.open()?, Netlink::connect()?);
-        crate::port::prune(&instance, &netlink).await?;
-        crate::fdb::sweep(&instance)?;
+        let (instance, netlink, _) = self.open_repaired().await?;
         Ok((instance, netlink))
+    }
+
+    /// The same, and what was off.
+    async fn open_repaired(&self) -> Result<(Instance, Netlink, Report)> {
+        let (instance, netlink) = (self.open()?, Netlink::connect()?);
+        let report = repair(&instance, &netlink).await?;
+        for repair in &report.repairs {
+            eprintln!("overlay: {repair}");
+        }
+        Ok((instance, netlink, report))
     }
 }
 
@@ -161,7 +170,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Port(command) => command.run(session).await,
         Command::Tunnel(command) => command.run(session).await,
         Command::Fdb(command) => command.run(session).await,
-        Command::Stats(command) => command.run(session),
+        Command::Stats(command) => command.run(session).await,
         Command::Demo => demo::run().await,
         Command::Completions(_) => Ok(()),
     }

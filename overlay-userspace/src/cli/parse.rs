@@ -1,5 +1,7 @@
 //! Arguments that several commands take.
 
+use std::net::IpAddr;
+
 use clap::{Args, ValueEnum};
 use overlay_common::MacAddr;
 
@@ -64,6 +66,19 @@ pub(super) fn station(text: &str) -> Result<MacAddr, String> {
     }
 }
 
+/// An address of a host, and the length of its prefix in bits.
+pub(super) fn address(text: &str) -> Result<(IpAddr, u8), String> {
+    let (addr, len) = text.split_once('/').ok_or("no length of a prefix; write it as in 10.1.0.1/24")?;
+    let addr: IpAddr = addr.parse().map_err(|_| "no IPv4 or IPv6 address".to_owned())?;
+    let most = if addr.is_ipv4() { 32 } else { 128 };
+    let len: u8 =
+        len.parse().ok().filter(|len| *len <= most).ok_or(format!("a prefix has 0 to {most} bits"))?;
+    if addr.is_unspecified() || addr.is_multicast() || addr.is_loopback() {
+        return Err("which a host cannot have in a segment".to_owned());
+    }
+    Ok((addr, len))
+}
+
 /// An error message of clap as one line: without its label, its usage lines and its pointer to the help.
 pub(super) fn one_line(message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
@@ -83,6 +98,17 @@ mod tests {
     fn clap_errors_become_one_line() {
         let message = "error: the following required arguments were not provided:\n  --vni <VNI>\n\nUsage: overlay port add\n\nFor more information, try '--help'.\n";
         assert_eq!(one_line(message), "the following required arguments were not provided: --vni <VNI>");
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(address("10.1.0.1/24"), Ok(([10, 1, 0, 1].into(), 24)));
+        assert!(address("fd01::1/64").is_ok());
+        for bad in
+            ["10.1.0.1", "10.1.0.1/33", "host/24", "224.0.0.1/24", "::/64", "127.0.0.1/8", "fd01::1/129"]
+        {
+            assert!(address(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

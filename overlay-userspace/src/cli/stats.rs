@@ -57,8 +57,8 @@ struct DropRow {
 }
 
 impl Stats {
-    pub(super) fn run(self, session: &Session) -> Result<()> {
-        let instance = session.open()?;
+    pub(super) async fn run(self, session: &Session) -> Result<()> {
+        let (instance, _) = session.open_with_netlink().await?;
         if self.drops {
             let drops = drops::read(&instance)?;
             let drops = drops

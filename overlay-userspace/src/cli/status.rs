@@ -3,14 +3,18 @@
 use overlay_common::{
     IfIndex,
     maps::{
-        config::TcHook,
-        uplink::{XdpHook, XdpReason},
+        config::{Config, TcHook},
+        device::{Device, DeviceName},
+        uplink::{Uplink, XdpHook, XdpReason},
     },
 };
 use serde::Serialize;
 
-use super::{Session, output::Table};
-use crate::{error::Result, forwarding, maps};
+use super::{
+    Session,
+    output::{Table, or_dash},
+};
+use crate::{devices, error::Result, instance::Instance, maps, port};
 
 #[derive(Serialize)]
 struct Status {
@@ -31,59 +35,56 @@ struct Status {
 #[derive(Serialize)]
 struct UplinkRow {
     dev: Option<String>,
+    /// 0: the device is gone.
     ifindex: u32,
+    present: bool,
     tc: &'static str,
     xdp: &'static str,
     why: &'static str,
 }
 
 pub(super) async fn run(session: &Session) -> Result<()> {
-    let (instance, netlink) = session.open_with_netlink().await?;
+    let (instance, _, report) = session.open_repaired().await?;
     let config = instance.config()?;
-    let links = netlink.links().await?;
-    let mut status = Status {
+    let status = Status {
         instance: instance.name().to_owned(),
         version: env!("CARGO_PKG_VERSION"),
         up: true,
         local: config.locals().iter().map(ToString::to_string).collect(),
         port: config.port(),
-        uplinks: Vec::new(),
+        uplinks: uplinks(&instance, &config)?,
         segments: maps::segments(&instance)?.entries()?.len(),
-        ports: maps::ports(&instance)?.entries()?.len(),
+        ports: port::show(&instance)?.len(),
         vteps: maps::vteps::Vteps::open(&instance)?.all()?.len(),
         stations: maps::fdb::open(&instance)?.entries()?.len(),
-        warnings: Vec::new(),
+        warnings: report.warnings,
     };
-    let off = forwarding::off()?;
-    for (is_off, family) in [(off.ipv4, "ipv4"), (off.ipv6, "ipv6")] {
-        if is_off {
-            status.warnings.push(format!(
-                "net.{family}.conf.lo.forwarding is off, so changed next hops are not followed; `sysctl -w \
-                 net.{family}.conf.lo.forwarding=1` mends it"
-            ));
-        }
-    }
-    for (index, uplink) in maps::uplinks(&instance)?.entries()? {
-        let link = links.iter().find(|link| IfIndex::new(index) == Some(link.index));
-        if link.is_none() {
-            status.warnings.push(format!("the uplink with index {index} is gone"));
-        }
-        status.uplinks.push(UplinkRow {
-            dev: link.map(|link| link.name.clone()),
+    session.output.print(&status, table)
+}
+
+/// The uplinks that are wanted.
+fn uplinks(instance: &Instance, config: &Config) -> Result<Vec<UplinkRow>> {
+    let served = maps::uplinks(instance)?.entries()?;
+    let row = |(name, device): (DeviceName, Device)| {
+        let index = device.index().map_or(0, IfIndex::get);
+        let uplink = served.get(&index);
+        UplinkRow {
+            dev: Some(name.as_str().to_owned()),
             ifindex: index,
+            present: uplink.is_some(),
             tc: match config.tc() {
                 TcHook::Tcx => "tcx",
                 TcHook::Clsact => "clsact",
             },
-            xdp: match uplink.xdp() {
-                XdpHook::Off => "off",
-                XdpHook::Native => "native",
-                XdpHook::Generic => "generic",
+            xdp: match uplink.map(Uplink::xdp) {
+                None | Some(XdpHook::Off) => "off",
+                Some(XdpHook::Native) => "native",
+                Some(XdpHook::Generic) => "generic",
             },
-            why: why(uplink.why()),
-        });
-    }
-    session.output.print(&status, table)
+            why: uplink.map_or("the device is gone", |uplink| why(uplink.why())),
+        }
+    };
+    Ok(devices::uplinks(instance)?.into_iter().map(row).collect())
 }
 
 const fn why(reason: XdpReason) -> &'static str {
@@ -101,11 +102,13 @@ fn table(status: &Status) -> Table {
     table.row(["version".to_owned(), status.version.to_owned()]);
     table.row(["local VTEP".to_owned(), format!("{} port {}", status.local.join(" "), status.port)]);
     for uplink in &status.uplinks {
-        let name = uplink.dev.clone().unwrap_or_else(|| format!("index {}, gone", uplink.ifindex));
-        table.row([
-            "uplink".to_owned(),
-            format!("{name} by {}, XDP {} ({})", uplink.tc, uplink.xdp, uplink.why),
-        ]);
+        let name = or_dash(uplink.dev.as_ref());
+        let how = if uplink.present {
+            format!("{name} by {}, XDP {} ({})", uplink.tc, uplink.xdp, uplink.why)
+        } else {
+            format!("{name}, gone")
+        };
+        table.row(["uplink".to_owned(), how]);
     }
     table.row(["segments".to_owned(), status.segments.to_string()]);
     table.row(["ports".to_owned(), status.ports.to_string()]);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use clap::{Args, ValueEnum};
 use overlay_common::{
     header::udp::VXLAN_PORT,
-    maps::{config::TcHook, fdb::DEFAULT_ENTRIES},
+    maps::{config::TcHook, device::XdpChoice, fdb::DEFAULT_ENTRIES},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -14,10 +14,11 @@ use super::{
     parse::{ExistOk, MissingOk},
 };
 use crate::{
-    down,
+    agent, down,
     error::{Context as _, Error, Result},
+    instance::Instance,
     logs,
-    up::{self, Settings, XdpChoice},
+    up::{self, Settings},
 };
 
 #[derive(Debug, Args)]
@@ -128,17 +129,18 @@ impl Run {
         let mut terminate = signal(SignalKind::terminate()).context(|| "cannot wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context(|| "cannot wait for SIGINT")?;
         let settings = self.settings.into();
-        let is_ours = match up::up(&name, &settings).await {
-            Ok(()) => true,
-            Err(Error::Exists(_)) => false,
-            Err(error) => return Err(error),
-        };
-        let instance = session.open()?;
-        up::check_same(&instance, &settings).await?;
+        let is_ours = start(&name, &settings).await?;
+        let (instance, ..) = session.open_repaired().await?;
+        up::check_same(&instance, &settings)?;
         let _logs = logs::follow(&instance, session.verbose)?;
         drop(instance);
         println!("overlay: instance {name} {}", if is_ours { "is up" } else { "was up, and goes on" });
         tokio::select! {
+            ended = agent::run(&name) => {
+                ended?;
+                println!("overlay: instance {name} was taken down, and needs no agent");
+                return Ok(());
+            }
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
@@ -149,5 +151,17 @@ impl Run {
             println!("overlay: instance {name} goes on forwarding; `overlay down` takes it down");
         }
         Ok(())
+    }
+}
+
+/// Brings an instance up; `false` if it is already. Then even its uplinks may be gone.
+async fn start(name: &str, settings: &Settings) -> Result<bool> {
+    if Instance::glance(name).is_some() {
+        return Ok(false);
+    }
+    match up::up(name, settings).await {
+        Ok(()) => Ok(true),
+        Err(Error::Exists(_)) => Ok(false),
+        Err(error) => Err(error),
     }
 }

@@ -138,7 +138,7 @@ impl Vni {
             }
             Self::Del { vni, missing_ok } => missing_ok.apply(segment::del(&instance, vni)),
             Self::Show { vni } => {
-                let names = port::show(&instance, &netlink).await?;
+                let names = port::show(&instance)?;
                 let rows: Vec<Row> =
                     segment::show(&instance, vni)?.into_iter().map(|view| row(view, &names)).collect();
                 session.output.print(&rows, |rows| table(rows))
@@ -149,8 +149,8 @@ impl Vni {
 
 fn row(view: segment::View, names: &[port::View]) -> Row {
     let name_of = |device| {
-        let known = names.iter().find(|port| port.device == device).and_then(|port| port.name.clone());
-        known.unwrap_or_else(|| device.to_string())
+        let known = names.iter().find(|port| port.device == Some(device));
+        known.map_or_else(|| device.to_string(), |port| port.name.clone())
     };
     let rule = view.settings.flap_rule();
     Row {

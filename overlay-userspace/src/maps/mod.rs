@@ -15,7 +15,10 @@ pub use table::{Added, Table};
 use aya::maps::{Map, MapData, MapError};
 
 use overlay_common::maps::{
+    device::{self, Device, DeviceName},
+    fdb::FdbKey,
     member::{self, MemberKey},
+    parked::{self, Parked},
     port::{self, Port},
     segment::{self, Segment},
     uplink::{self, Uplink},
@@ -69,4 +72,32 @@ pub fn uplinks(instance: &Instance) -> Result<Table<u32, Uplink>> {
 /// Fails if the map is gone.
 pub fn members(instance: &Instance) -> Result<Table<MemberKey, u32>> {
     Table::open(instance, member::NAME)
+}
+
+/// `DEVICES`: name to the device that is wanted.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn devices(instance: &Instance) -> Result<Table<DeviceName, Device>> {
+    Table::open(instance, device::NAME)
+}
+
+/// `PARKED`: stations that wait for a port.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn parked(instance: &Instance) -> Result<Table<FdbKey, Parked>> {
+    Table::open(instance, parked::NAME)
+}
+
+/// Makes the maps that only commands use.
+///
+/// # Errors
+///
+/// Fails if the kernel refuses one.
+pub fn create(instance: &Instance) -> Result<()> {
+    Table::<DeviceName, Device>::create(instance, device::NAME, device::MAX_ENTRIES)?;
+    Table::<FdbKey, Parked>::create(instance, parked::NAME, parked::MAX_ENTRIES)
 }

@@ -7,7 +7,7 @@ use aya::{
 use bytemuck::Zeroable as _;
 use overlay_common::{
     VtepId,
-    maps::next_hop::{NAME, NextHop},
+    maps::next_hop::{NAME, NextHop, Slot},
 };
 
 use super::open;
@@ -16,15 +16,21 @@ use crate::{
     instance::Instance,
 };
 
-/// What each CPU last used for a remote VTEP.
+/// What CPUs last used for a remote VTEP; `is_multipath`: for flows to it.
 ///
 /// # Errors
 ///
 /// Fails if the map is gone.
-pub fn read(instance: &Instance, vtep: VtepId) -> Result<Vec<NextHop>> {
+pub fn read(instance: &Instance, vtep: VtepId, is_multipath: bool) -> Result<Vec<NextHop>> {
     let map: PerCpuArray<MapData, NextHop> = open(instance, NAME)?;
-    let values = map.get(&vtep.index(), 0).context(|| format!("cannot read map {NAME}"))?;
-    Ok(values.iter().copied().collect())
+    let own = Slot::new(vtep).index();
+    let slots = if is_multipath { Slot::flows() } else { own..own + 1 };
+    let mut hops = Vec::new();
+    for slot in slots {
+        let values = map.get(&slot, 0).context(|| format!("cannot read map {NAME}"))?;
+        hops.extend(values.iter().copied().filter(|hop| !is_multipath || hop.is_of_flow_to(vtep)));
+    }
+    Ok(hops)
 }
 
 /// Makes every CPU ask the kernel again.
@@ -33,9 +39,34 @@ pub fn read(instance: &Instance, vtep: VtepId) -> Result<Vec<NextHop>> {
 ///
 /// Fails if the map is gone.
 pub fn forget(instance: &Instance, vtep: VtepId) -> Result<()> {
+    forget_all(instance, [vtep])
+}
+
+/// Makes every CPU ask the kernel again for each of these remote VTEPs.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn forget_all(instance: &Instance, vteps: impl IntoIterator<Item = VtepId>) -> Result<()> {
+    empty(instance, vteps.into_iter().map(|vtep| Slot::new(vtep).index()))
+}
+
+/// Makes every CPU ask the kernel again for all flows that equal-cost routes are shared out to.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn forget_flows(instance: &Instance) -> Result<()> {
+    empty(instance, Slot::flows())
+}
+
+fn empty(instance: &Instance, slots: impl Iterator<Item = u32>) -> Result<()> {
     let mut map: PerCpuArray<MapData, NextHop> = open(instance, NAME)?;
     let cpus = nr_cpus().map_err(|(what, error)| crate::Error::failed(what, error))?;
-    let none =
-        PerCpuValues::try_from(vec![NextHop::zeroed(); cpus]).context(|| "cannot forget a next hop")?;
-    map.set(vtep.index(), none, 0).context(|| format!("cannot write map {NAME}"))
+    for slot in slots {
+        let none =
+            PerCpuValues::try_from(vec![NextHop::zeroed(); cpus]).context(|| "cannot forget a next hop")?;
+        map.set(slot, none, 0).context(|| format!("cannot write map {NAME}"))?;
+    }
+    Ok(())
 }

@@ -11,6 +11,9 @@ use crate::{
     instance::Instance,
 };
 
+/// Not all memory at once (`include/uapi/linux/bpf.h`).
+const BPF_F_NO_PREALLOC: u32 = 1;
+
 /// A hash map of the data path.
 #[derive(Debug)]
 pub struct Table<K, V> {
@@ -22,6 +25,14 @@ impl<K: Pod, V: Pod> Table<K, V> {
     /// Opens the map of that name.
     pub(super) fn open(instance: &Instance, name: &'static str) -> Result<Self> {
         Ok(Self { name, map: open(instance, name)? })
+    }
+
+    /// Makes a map that no program reads, and pins it; it takes memory as entries come.
+    pub(super) fn create(instance: &Instance, name: &'static str, entries: usize) -> Result<()> {
+        let what = || format!("cannot make map {name}");
+        let entries = u32::try_from(entries).context(what)?;
+        let map = HashMap::<MapData, K, V>::create(entries, BPF_F_NO_PREALLOC).context(what)?;
+        map.pin(instance.maps().join(name)).context(what)
     }
 
     /// The value of a key, if there is one.

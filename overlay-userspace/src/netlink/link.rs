@@ -1,6 +1,7 @@
 use futures_util::TryStreamExt as _;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
+    InfoData, InfoKind, InfoPortKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+    LinkMessage, LinkXdp, XdpAttached,
 };
 use overlay_common::{IfIndex, MacAddr, header::udp::VXLAN_PORT};
 
@@ -18,8 +19,20 @@ pub struct Link {
     pub mac: MacAddr,
     /// What it is.
     pub kind: LinkKind,
+    /// Whether it is up.
+    pub is_up: bool,
+    /// Whether there is somebody at the other end of it.
+    pub has_carrier: bool,
+    /// The largest IP packet that it takes, in bytes.
+    pub mtu: u32,
+    /// Whether it is a bridge.
+    pub is_bridge: bool,
+    /// The bridge that it is a member of.
+    pub bridge: Option<IfIndex>,
     /// Whether an XDP program is on it, whosever.
     pub has_xdp: bool,
+    /// The ids of those programs.
+    pub xdp: Vec<u32>,
     /// The kernel's `vxlan` device that it is, if it is one.
     pub vxlan: Option<ForeignVxlan>,
 }
@@ -79,11 +92,19 @@ fn parse(message: LinkMessage) -> Option<Link> {
         name: String::new(),
         mac: MacAddr::default(),
         kind: LinkKind::Hardware,
+        is_up: message.header.flags.contains(LinkFlags::Up),
+        has_carrier: message.header.flags.contains(LinkFlags::LowerUp),
+        mtu: 0,
+        is_bridge: false,
+        bridge: None,
         has_xdp: false,
+        xdp: Vec::new(),
         vxlan: None,
     };
     let mut peer_elsewhere = false;
     let mut is_veth = false;
+    let mut controller = None;
+    let mut is_member = false;
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
@@ -91,10 +112,20 @@ fn parse(message: LinkMessage) -> Option<Link> {
                 link.mac = <[u8; 6]>::try_from(bytes).map(MacAddr::new).unwrap_or_default();
             }
             LinkAttribute::LinkNetNsId(_) => peer_elsewhere = true,
-            LinkAttribute::Xdp(xdp) => link.has_xdp = is_attached(&xdp),
+            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::Controller(index) => controller = IfIndex::new(index),
+            LinkAttribute::Xdp(xdp) => {
+                link.has_xdp = is_attached(&xdp);
+                link.xdp = programs(&xdp);
+            }
             LinkAttribute::LinkInfo(info) => {
-                link.kind = LinkKind::Virtual;
+                // A NIC that has a controller has this attribute, too.
+                if info.iter().any(|info| matches!(info, LinkInfo::Kind(_))) {
+                    link.kind = LinkKind::Virtual;
+                }
                 is_veth = info.contains(&LinkInfo::Kind(InfoKind::Veth));
+                link.is_bridge = info.contains(&LinkInfo::Kind(InfoKind::Bridge));
+                is_member = info.contains(&LinkInfo::PortKind(InfoPortKind::Bridge));
                 link.vxlan = info.iter().find_map(vxlan);
             }
             _ => {}
@@ -105,7 +136,16 @@ fn parse(message: LinkMessage) -> Option<Link> {
     } else if is_veth && peer_elsewhere {
         link.kind = LinkKind::VethPeer;
     }
+    link.bridge = controller.filter(|_| is_member);
     Some(link)
+}
+
+fn programs(xdp: &[LinkXdp]) -> Vec<u32> {
+    let id = |attribute: &LinkXdp| match attribute {
+        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) => Some(*id),
+        _ => None,
+    };
+    xdp.iter().filter_map(id).collect()
 }
 
 fn is_attached(xdp: &[LinkXdp]) -> bool {

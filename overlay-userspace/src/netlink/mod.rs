@@ -1,12 +1,16 @@
 //! What the kernel's own network configuration says, by rtnetlink.
 
 mod address;
+mod create;
+mod event;
 mod link;
+mod multipath;
 mod neighbour;
 mod qdisc;
 mod route;
 
 pub use address::Address;
+pub use event::Event;
 pub use link::{ForeignVxlan, Link, LinkKind};
 pub use route::Route;
 

@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
 use futures_util::TryStreamExt as _;
 use netlink_packet_route::AddressFamily;
@@ -47,25 +47,53 @@ impl Netlink {
             .context(|| format!("cannot forget neighbour {addr}"))
     }
 
-    async fn neighbour(&self, device: IfIndex, addr: IpAddr) -> Result<Option<NeighbourMessage>> {
-        let (family, wanted) = match addr {
-            IpAddr::V4(addr) => (AddressFamily::Inet, NeighbourAddress::Inet(addr)),
-            IpAddr::V6(addr) => (AddressFamily::Inet6, NeighbourAddress::Inet6(addr)),
+    /// The neighbours of a family that need nobody to look after them: those that the kernel keeps resolved, and
+    /// those that the administrator made permanent. With their devices.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub async fn kept_neighbours(&self, is_ipv6: bool) -> Result<HashSet<(IfIndex, IpAddr)>> {
+        let family = if is_ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        let messages = self.neighbours(family).await?;
+        let is_kept = |message: &&NeighbourMessage| {
+            is_managed(message) || message.header.state == NeighbourState::Permanent
         };
-        let messages: Vec<_> = self
-            .handle
+        Ok(messages.iter().filter(is_kept).filter_map(neighbour_of).collect())
+    }
+
+    async fn neighbours(&self, family: AddressFamily) -> Result<Vec<NeighbourMessage>> {
+        self.handle
             .neighbours()
             .get()
             .set_address_family(family)
             .execute()
             .try_collect()
             .await
-            .context(|| "cannot list neighbours")?;
+            .context(|| "cannot list neighbours")
+    }
+
+    async fn neighbour(&self, device: IfIndex, addr: IpAddr) -> Result<Option<NeighbourMessage>> {
+        let (family, wanted) = match addr {
+            IpAddr::V4(addr) => (AddressFamily::Inet, NeighbourAddress::Inet(addr)),
+            IpAddr::V6(addr) => (AddressFamily::Inet6, NeighbourAddress::Inet6(addr)),
+        };
+        let messages = self.neighbours(family).await?;
         let wanted = NeighbourAttribute::Destination(wanted);
         Ok(messages
             .into_iter()
             .find(|message| message.header.ifindex == device.get() && message.attributes.contains(&wanted)))
     }
+}
+
+/// The device and the address of a neighbour.
+pub(super) fn neighbour_of(message: &NeighbourMessage) -> Option<(IfIndex, IpAddr)> {
+    let device = IfIndex::new(message.header.ifindex)?;
+    message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(addr)) => Some((device, (*addr).into())),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(addr)) => Some((device, (*addr).into())),
+        _ => None,
+    })
 }
 
 fn is_managed(message: &NeighbourMessage) -> bool {

@@ -1,5 +1,5 @@
 use futures_util::TryStreamExt as _;
-use netlink_packet_route::tc::TcHandle;
+use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
 use overlay_common::IfIndex;
 
 use super::Netlink;
@@ -30,4 +30,23 @@ impl Netlink {
         request.message_mut().header.parent = CLSACT;
         request.execute().await.context(what)
     }
+
+    /// Whether a filter at the ingress of a device's clsact qdisc runs the BPF program with that id.
+    ///
+    /// # Errors
+    ///
+    /// Fails for an index that no device can have.
+    pub async fn has_filter(&self, device: IfIndex, program: u32) -> Result<bool> {
+        let index = i32::try_from(device.get()).context(|| format!("device {device} has no such index"))?;
+        let filters: Result<Vec<_>, _> =
+            self.handle.traffic_filter(index).get().ingress().execute().try_collect().await;
+        Ok(filters.is_ok_and(|filters| filters.iter().any(|filter| runs(filter, program))))
+    }
+}
+
+fn runs(filter: &TcMessage, program: u32) -> bool {
+    filter.attributes.iter().any(|attribute| match attribute {
+        TcAttribute::Options(options) => options.contains(&TcOption::Bpf(TcFilterBpfOption::ProgId(program))),
+        _ => false,
+    })
 }

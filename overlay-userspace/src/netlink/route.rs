@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::TryStreamExt as _;
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteType, RouteVia};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia};
 use overlay_common::IfIndex;
 use rtnetlink::RouteMessageBuilder;
 
@@ -21,11 +21,7 @@ pub struct Route {
 impl Netlink {
     /// The route that the host's own packets to `destination` take. `None`: there is none, or it does not leave the host.
     pub async fn route(&self, destination: IpAddr) -> Option<Route> {
-        let request = match destination {
-            IpAddr::V4(addr) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(addr, 32).build(),
-            IpAddr::V6(addr) => RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(addr, 128).build(),
-        };
-        let message = self.handle.route().get(request).execute().try_next().await.ok()??;
+        let message = self.handle.route().get(request(destination)).execute().try_next().await.ok()??;
         if message.header.kind != RouteType::Unicast {
             return None;
         }
@@ -45,7 +41,15 @@ impl Netlink {
     }
 }
 
-fn ip(addr: &RouteAddress) -> Option<IpAddr> {
+/// The question for the route to an address.
+pub(super) fn request(destination: IpAddr) -> RouteMessage {
+    match destination {
+        IpAddr::V4(addr) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(addr, 32).build(),
+        IpAddr::V6(addr) => RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(addr, 128).build(),
+    }
+}
+
+pub(super) fn ip(addr: &RouteAddress) -> Option<IpAddr> {
     match addr {
         RouteAddress::Inet(addr) => Some((*addr).into()),
         RouteAddress::Inet6(addr) => Some((*addr).into()),

@@ -1,0 +1,62 @@
+//! The devices that are wanted as uplinks and ports, by name: whether they are there or not.
+
+use overlay_common::{
+    Vni,
+    maps::{
+        device::{Device, DeviceName, Role},
+        port::Port,
+    },
+};
+
+use crate::{
+    error::{Error, Result},
+    instance::Instance,
+    maps,
+};
+
+/// A name as the kernel takes it.
+///
+/// # Errors
+///
+/// [`Error::Usage`] if it cannot be a device's.
+pub(crate) fn name(name: &str) -> Result<DeviceName> {
+    let is_plain =
+        !matches!(name, "." | "..") && !name.contains(|c: char| "/:".contains(c) || c.is_whitespace());
+    DeviceName::new(name).filter(|_| is_plain).ok_or_else(|| {
+        Error::Usage(format!("{name:?} cannot be a device's name: 1 to 15 bytes without spaces, `/` and `:`"))
+    })
+}
+
+/// The uplinks that are wanted, by name.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub(crate) fn uplinks(instance: &Instance) -> Result<Vec<(DeviceName, Device)>> {
+    let all = maps::devices(instance)?.entries()?.into_iter();
+    Ok(all.filter(|(_, device)| matches!(device.role(), Role::Uplink(_))).collect())
+}
+
+/// The ports that are wanted, by name, with their settings.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub(crate) fn ports(instance: &Instance) -> Result<Vec<(DeviceName, Device, Port)>> {
+    let port = |(name, device): (DeviceName, Device)| match device.role() {
+        Role::Port(port) => Some((name, device, port)),
+        Role::Uplink(_) => None,
+    };
+    Ok(maps::devices(instance)?.entries()?.into_iter().filter_map(port).collect())
+}
+
+/// The names of the ports of a segment whose devices are not there.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub(crate) fn missing_ports(instance: &Instance, vni: Vni) -> Result<Vec<DeviceName>> {
+    let ports = ports(instance)?.into_iter();
+    let missing = ports.filter(|(_, device, port)| device.index().is_none() && port.vni() == Some(vni));
+    Ok(missing.map(|(name, ..)| name).collect())
+}

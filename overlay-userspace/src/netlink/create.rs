@@ -1,0 +1,59 @@
+use std::net::IpAddr;
+
+use overlay_common::IfIndex;
+use rtnetlink::{LinkUnspec, LinkVeth};
+
+use super::Netlink;
+use crate::error::{Context as _, Result};
+
+impl Netlink {
+    /// Makes a veth pair, both ends of which are down and take IP packets of `mtu` bytes.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does, and then leaves nothing behind.
+    pub async fn add_veth(&self, name: &str, peer: &str, mtu: u32) -> Result<()> {
+        let what = || format!("cannot make the veth pair {name} and {peer}");
+        self.handle.link().add(LinkVeth::new(name, peer).build()).execute().await.context(what)?;
+        for end in [name, peer] {
+            let message = LinkUnspec::new_with_name(end).mtu(mtu).build();
+            let set = self.handle.link().change(message).execute().await;
+            if set.is_err() {
+                self.delete_link(self.link(name).await?.index).await?;
+                return set.context(|| format!("cannot set the MTU of {end} to {mtu}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings a device up.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub async fn bring_up(&self, device: IfIndex) -> Result<()> {
+        let message = LinkUnspec::new_with_index(device.get()).up().build();
+        let request = self.handle.link().change(message);
+        request.execute().await.context(|| format!("cannot bring device {device} up"))
+    }
+
+    /// Removes a device, and the other end of a veth pair with it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub async fn delete_link(&self, device: IfIndex) -> Result<()> {
+        let request = self.handle.link().del(device.get());
+        request.execute().await.context(|| format!("cannot remove device {device}"))
+    }
+
+    /// Gives a device an address with a prefix of `len` bits.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub async fn add_address(&self, device: IfIndex, addr: IpAddr, len: u8) -> Result<()> {
+        let request = self.handle.address().add(device.get(), addr, len);
+        request.execute().await.context(|| format!("cannot give device {device} the address {addr}/{len}"))
+    }
+}

@@ -1,0 +1,256 @@
+//! Ports: `overlay port`.
+
+mod create;
+pub(crate) mod stations;
+
+pub use create::{Creation, create};
+
+use overlay_common::{
+    IfIndex, Vni,
+    maps::{
+        config::TcHook,
+        device::{Device, DeviceName, Role},
+        fdb::Removal,
+        learned::LearnedKey,
+        port::{Port, PortKind},
+    },
+};
+
+use crate::{
+    datapath::FROM_PORT,
+    devices,
+    error::{Error, Result},
+    fdb, grace, hook,
+    instance::Instance,
+    maps,
+    netlink::{Link, LinkKind, Netlink},
+    segment,
+    undo::Undo,
+};
+
+/// A port.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The name of its device.
+    pub name: String,
+    /// Its device; `None`: it is gone, and the port waits for one of that name.
+    pub device: Option<IfIndex>,
+    /// Its segment.
+    pub vni: Vni,
+    /// How frames are handed to its workload.
+    pub kind: PortKind,
+    /// How many stations are learned behind it.
+    pub learned: u64,
+    /// How many can be at a time; 0: any number.
+    pub learn_limit: u32,
+    /// The device of the host itself that was made with the port.
+    pub created: Option<String>,
+}
+
+/// Makes a device a port of a segment, which is made if it is not there. At most `learn_limit` stations are learned
+/// behind it; 0: any number.
+///
+/// # Errors
+///
+/// [`Error::Exists`] if it is one already, [`Error::Conflict`] if it is one of another segment or instance;
+/// [`Error::Failed`] if it cannot be one.
+pub async fn add(
+    instance: &Instance,
+    netlink: &Netlink,
+    name: &str,
+    vni: Vni,
+    learn_limit: u32,
+) -> Result<()> {
+    let key = devices::name(name)?;
+    let link = netlink.link(name).await?;
+    refuse_taken(instance, key, vni)?;
+    let kind = checked(instance, &link)?;
+    let device = Device::new(Role::Port(Port::new(vni, kind).with_learn_limit(learn_limit)));
+    let added = settle(instance, netlink, &link, key, device).await;
+    if added.is_err() {
+        let _ = hook::tidy(instance, netlink, link.index).await;
+    }
+    added
+}
+
+/// Refuses a name that is wanted already, by this instance or as a port by another.
+fn refuse_taken(instance: &Instance, key: DeviceName, vni: Vni) -> Result<()> {
+    let name = key.as_str();
+    match maps::devices(instance)?.get(key)?.map(|device| device.role()) {
+        Some(Role::Port(port)) => {
+            let own = port.vni().map_or(0, Vni::get);
+            let message = format!("{name} is a port of VNI {own} already; `overlay port del {name}` first");
+            Err(if own == vni.get() { Error::Exists(message) } else { Error::Conflict(message) })
+        }
+        Some(Role::Uplink(_)) => Err(Error::Failed(format!("{name} is an uplink, and cannot be a port too"))),
+        None => Ok(()),
+    }
+}
+
+/// A device that can be a port, and how frames are handed to it.
+pub(crate) fn checked(instance: &Instance, link: &Link) -> Result<PortKind> {
+    let name = &link.name;
+    if maps::uplinks(instance)?.get(link.index.get())?.is_some() {
+        return Err(Error::Failed(format!("{name} is an uplink, and cannot be a port too")));
+    }
+    for other in instance.others()? {
+        other.refuse_port(link)?;
+        if maps::uplinks(&other)?.get(link.index.get())?.is_some() {
+            return Err(Error::Conflict(format!("{name} is an uplink of instance {}", other.name())));
+        }
+    }
+    let veth = "make a veth pair, enslave one end of it and make the other the port";
+    if link.is_bridge {
+        return Err(Error::Failed(format!("{name} is a bridge, and cannot be a port; {veth}")));
+    }
+    if link.bridge.is_some() {
+        return Err(Error::Failed(format!(
+            "{name} is a member of a bridge, which would get none of its frames; {veth}"
+        )));
+    }
+    kind(link).ok_or_else(|| Error::Failed(format!("{name} is no Ethernet device, and cannot be a port")))
+}
+
+/// How frames are handed to the workload behind a device; `None`: they cannot be.
+pub(crate) const fn kind(link: &Link) -> Option<PortKind> {
+    match link.kind {
+        LinkKind::NotEthernet => None,
+        LinkKind::VethPeer => Some(PortKind::VethPeer),
+        LinkKind::Hardware | LinkKind::Virtual => Some(PortKind::Device),
+    }
+}
+
+/// Wants a device as a port, and makes it one.
+async fn settle(
+    instance: &Instance,
+    netlink: &Netlink,
+    link: &Link,
+    name: DeviceName,
+    device: Device,
+) -> Result<()> {
+    let Role::Port(port) = device.role() else { return Ok(()) };
+    let mut undo = Undo::new();
+    if let Some(vni) = port.vni() {
+        segment::ensure(instance, &netlink.links().await?, vni, &mut undo)?;
+    }
+    undo.push(|| {
+        let _ = maps::devices(instance).and_then(|mut devices| devices.remove(name));
+    });
+    maps::devices(instance)?.put(name, &device.with_index(Some(link.index)))?;
+    attach(instance, instance.config()?.tc(), link, port)?;
+    undo.disarm();
+    Ok(())
+}
+
+/// Lets frames in by a port's device. What was done is undone if that fails.
+pub(crate) fn attach(instance: &Instance, tc: TcHook, link: &Link, port: Port) -> Result<()> {
+    let Some(vni) = port.vni() else { return Ok(()) };
+    let mut undo = Undo::new();
+    undo.push(|| {
+        let _ = forget(instance, link.index);
+    });
+    maps::fdb::purge(instance, Removal::ALL.port(link.index))?;
+    maps::learned::start(instance, LearnedKey::port(link.index))?;
+    maps::ports(instance)?.put(link.index.get(), &port)?;
+    undo.push(|| {
+        let _ = hook::detach_tc(instance, tc, link.index, FROM_PORT);
+    });
+    hook::attach_tc(instance, tc, link, FROM_PORT)?;
+    maps::flood::change(instance, vni, |list| list.add_port(link.index))?;
+    undo.disarm();
+    Ok(())
+}
+
+/// Makes a port an ordinary device again. A device that was made for it goes.
+///
+/// # Errors
+///
+/// [`Error::Missing`] if it is no port.
+pub async fn del(instance: &Instance, netlink: &Netlink, name: &str) -> Result<()> {
+    let (key, device, _) = find(instance, name)?;
+    stations::forget_parked(instance, key)?;
+    maps::devices(instance)?.remove(key)?;
+    let Some(index) = device.index() else { return Ok(()) };
+    hook::detach_tc(instance, instance.config()?.tc(), index, FROM_PORT)?;
+    forget(instance, index)?;
+    hook::tidy(instance, netlink, index).await?;
+    if device.is_created() { netlink.delete_link(index).await } else { Ok(()) }
+}
+
+/// Limits how many stations are learned behind a port; 0: any number.
+///
+/// # Errors
+///
+/// [`Error::Missing`] if it is no port; [`Error::Failed`] if more stations are learned than shall be.
+pub fn set(instance: &Instance, name: &str, learn_limit: u32) -> Result<()> {
+    let (key, device, settings) = find(instance, name)?;
+    let settings = settings.with_learn_limit(learn_limit);
+    if let Some(index) = device.index() {
+        let learned = maps::learned::count(instance, LearnedKey::port(index))?;
+        fdb::check_limit(learn_limit, learned, name, &format!("--port {name}"))?;
+        maps::ports(instance)?.put(index.get(), &settings)?;
+    }
+    maps::devices(instance)?.put(key, &device.with_port(settings))
+}
+
+/// The device of the port of that name, which has to be there.
+///
+/// # Errors
+///
+/// [`Error::Missing`] if it is no port, or its device is gone.
+pub(crate) fn present(instance: &Instance, name: &str) -> Result<IfIndex> {
+    let (.., device, _) = find(instance, name)?;
+    device.index().ok_or_else(|| Error::Missing(format!("port {name} is gone; no station is behind it")))
+}
+
+/// The port of that name, or the one that was made with the host's device of that name.
+fn find(instance: &Instance, name: &str) -> Result<(DeviceName, Device, Port)> {
+    let is_meant = |(key, device, _): &(DeviceName, Device, Port)| {
+        key.as_str() == name || create::host_end(*key, device).is_some_and(|host| host == name)
+    };
+    devices::ports(instance)?.into_iter().find(is_meant).ok_or_else(|| {
+        Error::Missing(format!("{name} is no port; `overlay port show` lists those there are"))
+    })
+}
+
+/// Removes a port from every map, the stations behind it last, when nothing learns them any more.
+pub(crate) fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
+    let mut ports = maps::ports(instance)?;
+    let vni = ports.get(device.get())?.and_then(|port| port.vni());
+    ports.remove(device.get())?;
+    if let Some(vni) = vni {
+        maps::flood::change(instance, vni, |list| {
+            list.remove_port(device);
+            Ok(())
+        })?;
+    }
+    grace::wait();
+    maps::fdb::purge(instance, Removal::ALL.port(device))?;
+    maps::learned::stop(instance, LearnedKey::port(device))
+}
+
+/// All ports, by name; those whose devices are gone, too.
+///
+/// # Errors
+///
+/// Fails if the kernel does.
+pub fn show(instance: &Instance) -> Result<Vec<View>> {
+    let mut views = Vec::new();
+    for (key, device, port) in devices::ports(instance)? {
+        let Some(vni) = port.vni() else { continue };
+        let learned = match device.index() {
+            Some(index) => maps::learned::count(instance, LearnedKey::port(index))?,
+            None => 0,
+        };
+        views.push(View {
+            name: key.as_str().to_owned(),
+            device: device.index(),
+            vni,
+            kind: port.kind(),
+            learned,
+            learn_limit: port.learn_limit(),
+            created: create::host_end(key, &device),
+        });
+    }
+    Ok(views)
+}

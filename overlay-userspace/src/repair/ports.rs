@@ -1,0 +1,82 @@
+use overlay_common::{
+    IfIndex,
+    maps::{device::DeviceName, port::Port},
+};
+
+use super::{Pass, Repair, devices::Wanted};
+use crate::{
+    datapath::FROM_PORT,
+    error::Result,
+    hook, maps,
+    netlink::Link,
+    port::{self, stations},
+};
+
+impl Pass<'_> {
+    /// Forgets a port's device that is gone. The port's settings and the stations put behind it are kept for the next.
+    pub(super) fn retire_port(&mut self, wanted: &mut Wanted, old: IfIndex, port: Port) -> Result<()> {
+        let settings = maps::ports(self.instance)?.get(old.get())?.unwrap_or(port);
+        wanted.device = wanted.device.with_port(settings);
+        let lost = stations::park(self.instance, wanted.name, old)?;
+        if lost > 0 {
+            self.warn(format!(
+                "{lost} stations behind port {} are forgotten: too many wait",
+                wanted.name.as_str()
+            ));
+        }
+        port::forget(self.instance, old)?;
+        hook::forget_tc(self.instance, self.tc(), old, FROM_PORT)?;
+        hook::forget_qdisc(self.instance, old);
+        Ok(())
+    }
+
+    pub(super) async fn serve_port(&self, name: DeviceName, link: &Link, port: Port) -> Result<()> {
+        let kind = port::checked(self.instance, link)?;
+        hook::forget_tc(self.instance, self.tc(), link.index, FROM_PORT)?;
+        // Where somebody only detached the program.
+        stations::park(self.instance, name, link.index)?;
+        let attached = port::attach(self.instance, self.tc(), link, port.with_kind(kind));
+        if attached.is_err() {
+            let _ = hook::tidy(self.instance, self.netlink, link.index).await;
+            return attached;
+        }
+        stations::unpark(self.instance, name, link.index, kind)
+    }
+
+    /// Follows the other end of a port's veth, and keeps the port's settings for when its device goes away.
+    pub(super) fn adjust_port(&mut self, wanted: &mut Wanted, link: &Link, port: Port) -> Result<()> {
+        let mut ports = maps::ports(self.instance)?;
+        let mut settings = ports.get(link.index.get())?.unwrap_or(port);
+        if let Some(kind) = port::kind(link).filter(|kind| *kind != settings.kind()) {
+            settings = settings.with_kind(kind);
+            ports.put(link.index.get(), &settings)?;
+            stations::hand_over(self.instance, link.index, kind)?;
+            self.did(Repair::HandedOver(wanted.name));
+        }
+        if settings != port {
+            wanted.device = wanted.device.with_port(settings);
+            self.remember(wanted)?;
+        }
+        self.look_at_port(link);
+        Ok(())
+    }
+
+    /// Forgets a port for good, whose name another one has.
+    pub(super) fn oust(&mut self, wanted: &Wanted) -> Result<()> {
+        stations::forget_parked(self.instance, wanted.name)?;
+        self.did(Repair::Ousted(wanted.name));
+        Ok(())
+    }
+
+    fn look_at_port(&mut self, link: &Link) {
+        let name = &link.name;
+        if link.bridge.is_some() {
+            self.warn(format!(
+                "port {name} is a member of a bridge, which gets none of its frames; `ip link set {name} nomaster`"
+            ));
+        }
+        if !link.is_up {
+            self.warn(format!("port {name} is down; `ip link set {name} up` brings it up"));
+        }
+    }
+}
