@@ -4,13 +4,17 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_loop};
-use overlay_common::{DropReason, Family, IfIndex, Vni, VtepId, maps::flood::FloodList};
+use overlay_common::{
+    DropReason, Family, IfIndex, Vni, VtepId,
+    maps::{flood::FloodList, jump::Jump},
+};
 
 use crate::{
-    clock,
+    clock, deliver,
     encap::{Inner, Target},
+    flood_tagged,
     frame::Frame,
-    maps::{counters, drops, flood},
+    maps::{counters, drops, flood, jumps, segments},
     skb::Skb,
     verdict::{Outcome, Verdict},
 };
@@ -19,11 +23,16 @@ use crate::{
 #[inline(always)]
 pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
     let from = skb.device().ok_or(DropReason::UnknownPort)?;
-    let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
+    let (vni, ports_are_served) = flood_tagged::handed_over(skb)?;
     let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
-    let inner = Inner::new(skb, vni, Frame::parse(skb, 0)?, clock::now())?;
+    let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
+    let frame = Frame::handed_over(skb)?;
+    if !ports_are_served && deliver::needs_tags(segment, &frame) {
+        return jumps::jump(skb, Jump::FloodTagged);
+    }
+    let inner = Inner::new(skb, vni, frame, clock::now())?;
     let others = list.port_count().saturating_sub(1);
-    if others > 0 {
+    if others > 0 && !ports_are_served {
         counters::sent(vni, None, inner.size());
         to_ports(skb, vni, list, Some(from));
     }

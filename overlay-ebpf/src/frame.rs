@@ -1,21 +1,32 @@
 //! The Ethernet header of a workload's frame, whether it comes from a port or out of a tunnel.
+//!
+//! VLAN tags that a frame keeps stand beside it while the programs have it: its bytes are those of a frame without. They are
+//! among its bytes only inside a tunnel packet, and put back where the frame leaves. So whoever looks into a frame
+//! that was handed over need not know of tags.
 
 use network_types::eth::EthHdr;
 use overlay_common::{
     DropReason, MacAddr,
-    header::eth::{self, Payload},
+    header::{
+        eth::{self, Payload},
+        vlan::{self, Tag, Tags},
+    },
 };
 
-use crate::packet::Packet;
+use crate::{helper::Refused, maps::counters::Size, packet::Packet, skb::Skb};
 
 /// The Ethernet header of a workload's frame that passed the guards.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame {
+    /// Its type is that of what follows all tags.
     header: EthHdr,
+    tags: Tags,
+    tags_in_bytes: bool,
 }
 
 impl Frame {
     /// Reads the header at `offset`, and applies the guards that hold for every frame of every segment.
+    /// [`DropReason::InnerVlan`] for a frame with a VLAN tag.
     #[inline(always)]
     pub(crate) fn parse(packet: &impl Packet, offset: usize) -> Result<Self, DropReason> {
         let header = *packet.get::<EthHdr>(offset).ok_or(DropReason::InnerTruncated)?;
@@ -25,7 +36,48 @@ impl Frame {
         if eth::payload(&header) == Payload::Vlan {
             return Err(DropReason::InnerVlan);
         }
-        Ok(Self { header })
+        Ok(Self { header, tags: Tags::NONE, tags_in_bytes: false })
+    }
+
+    /// The same for a frame whose tags are among its bytes: as many as can be kept.
+    #[inline(always)]
+    pub(crate) fn parse_tagged(packet: &impl Packet, offset: usize) -> Result<Self, DropReason> {
+        let mut header = *packet.get::<EthHdr>(offset).ok_or(DropReason::InnerTruncated)?;
+        if !eth::source(&header).is_station() {
+            return Err(DropReason::BadSourceMac);
+        }
+        let mut tags = Tags::NONE;
+        for at in 0..vlan::MAX_KEPT {
+            if eth::payload(&header) == Payload::Vlan {
+                let behind =
+                    packet.get(offset + eth::LEN + at * vlan::LEN).ok_or(DropReason::InnerTruncated)?;
+                let (tag, ether_type) = tag(&header, behind).ok_or(DropReason::InnerVlan)?;
+                tags = tags.and(tag).ok_or(DropReason::InnerVlan)?;
+                header.ether_type = ether_type;
+            }
+        }
+        if eth::payload(&header) == Payload::Vlan {
+            return Err(DropReason::InnerVlan);
+        }
+        Ok(Self { header, tags, tags_in_bytes: true })
+    }
+
+    /// A frame that was handed over, with the tags that it keeps.
+    #[inline(always)]
+    pub(crate) fn handed_over(skb: &Skb) -> Result<Self, DropReason> {
+        Ok(Self::parse(skb, 0)?.with_tags(skb.tags_handed_over()))
+    }
+
+    /// The same with tags beside it.
+    #[inline(always)]
+    pub(crate) fn with_tags(self, tags: Tags) -> Self {
+        Self { tags, ..self }
+    }
+
+    /// The same when its tags are no longer among the bytes.
+    #[inline(always)]
+    pub(crate) fn without_tags_in_bytes(self) -> Self {
+        Self { tags_in_bytes: false, ..self }
     }
 
     /// The destination.
@@ -40,18 +92,69 @@ impl Frame {
         eth::source(&self.header)
     }
 
-    /// What the frame carries: anything but a VLAN tag.
+    /// What the frame carries, behind its tags: anything but a VLAN tag.
     #[inline(always)]
     pub(crate) fn payload(&self) -> Payload {
         eth::payload(&self.header)
     }
 
-    /// The header's bytes.
+    /// The tags that it keeps.
+    #[inline(always)]
+    pub(crate) fn tags(&self) -> Tags {
+        self.tags
+    }
+
+    /// Where the payload begins, in bytes from where the frame does.
+    #[inline(always)]
+    pub(crate) fn network_offset(&self) -> usize {
+        eth::LEN + if self.tags_in_bytes { self.tags.len() } else { 0 }
+    }
+
+    /// What the frame in `skb`, its tags beside it, counts for.
+    #[inline(always)]
+    pub(crate) fn size(&self, skb: &Skb) -> Size {
+        let size = skb.size();
+        Size { bytes: size.bytes + self.tags.len() as u32, ..size }
+    }
+
+    /// The header's bytes without tags.
+    #[inline(always)]
+    pub(crate) fn plain_bytes(&self) -> [u8; eth::LEN] {
+        self.bytes_with(self.header.ether_type.to_ne_bytes())
+    }
+
+    /// The first bytes of the header with tags: both addresses, and the protocol of the outer tag.
     #[inline(always)]
     pub(crate) fn bytes(&self) -> [u8; eth::LEN] {
+        self.bytes_with(self.tags.outer().map_or(self.header.ether_type.to_ne_bytes(), Tag::protocol))
+    }
+
+    #[inline(always)]
+    fn bytes_with(&self, [m, n]: [u8; 2]) -> [u8; eth::LEN] {
         let [a, b, c, d, e, f] = self.header.dst_addr;
         let [g, h, i, j, k, l] = self.header.src_addr;
-        let [m, n] = self.header.ether_type.to_ne_bytes();
         [a, b, c, d, e, f, g, h, i, j, k, l, m, n]
     }
+
+    /// Writes what comes behind [`Self::bytes`] in the header with tags: nothing where there are none.
+    #[inline(always)]
+    pub(crate) fn write_tags(&self, skb: &mut Skb, offset: u32) -> Result<(), Refused> {
+        let Some(outer) = self.tags.outer() else { return Ok(()) };
+        let [a, b] = outer.control().to_be_bytes();
+        let [m, n] = self.header.ether_type.to_ne_bytes();
+        match self.tags.inner() {
+            None => skb.store(offset, &[a, b, m, n]),
+            Some(inner) => {
+                let ([c, d], [e, f]) = (inner.protocol(), inner.control().to_be_bytes());
+                skb.store(offset, &[a, b, c, d, e, f, m, n])
+            }
+        }
+    }
+}
+
+/// The tag that a header begins, by the bytes behind the header, and the type of what comes behind the tag.
+#[inline(always)]
+pub(crate) fn tag(header: &EthHdr, [a, b, m, n]: &[u8; vlan::LEN]) -> Option<(Tag, u16)> {
+    let tag = Tag::new(header.ether_type.to_ne_bytes(), u16::from_be_bytes([*a, *b]))?;
+    Some((tag, u16::from_ne_bytes([*m, *n])))
 }

@@ -7,7 +7,8 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    config, counters, drops, fdb, flood, jump, jump::Jump, member, next_hop, port, segment, uplink, vtep,
+    config, counters, drops, fdb, flood, jump, jump::Jump, member, next_hop, port, segment, uplink, vlan,
+    vtep,
 };
 
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 12] = [
+const MAPS: [&str; 14] = [
     config::NAME,
     counters::NAME,
     drops::NAME,
@@ -31,6 +32,8 @@ const MAPS: [&str; 12] = [
     port::NAME,
     segment::NAME,
     uplink::NAME,
+    vlan::NAME,
+    vlan::TAGS_NAME,
     vtep::NAME,
 ];
 

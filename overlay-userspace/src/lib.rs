@@ -20,6 +20,7 @@ pub mod netns;
 pub mod port;
 pub mod preflight;
 pub mod segment;
+pub mod trunk;
 pub mod tunnel;
 mod undo;
 pub mod up;

@@ -16,6 +16,7 @@ use crate::{
     maps,
     netlink::{Link, LinkKind, Netlink},
     segment,
+    trunk::{self, VlanMap},
     undo::Undo,
 };
 
@@ -26,61 +27,120 @@ pub struct View {
     pub device: IfIndex,
     /// The device's name; `None`: the device is gone.
     pub name: Option<String>,
-    /// Its segment.
-    pub vni: Vni,
+    /// Its segment; of a trunk port, that of frames without a VLAN tag, if there is one.
+    pub vni: Option<Vni>,
     /// How frames are handed to its workload.
     pub kind: PortKind,
+    /// Which VLANs are which segments; `None`: the port is no trunk.
+    pub vlans: Option<VlanMap>,
 }
 
-/// Makes a device a port of a segment, which is made if it is not there.
+/// Which segments a port shall be in.
+#[derive(Clone, Debug)]
+pub enum Membership {
+    /// One.
+    Segment(Vni),
+    /// One for each of its VLANs, and perhaps one for frames without a tag.
+    Trunk(Option<Vni>, VlanMap),
+}
+
+impl Membership {
+    /// All of the segments.
+    fn vnis(&self) -> impl Iterator<Item = Vni> {
+        let (native, vlans) = match self {
+            Self::Segment(vni) => (Some(*vni), None),
+            Self::Trunk(native, vlans) => (*native, Some(vlans)),
+        };
+        native.into_iter().chain(vlans.into_iter().flat_map(VlanMap::iter).map(|(_, vni)| vni))
+    }
+}
+
+/// Makes a device a port of segments, which are made if they are not there.
 ///
 /// # Errors
 ///
-/// [`Error::Exists`] if it is one already, [`Error::Conflict`] if it is one of another segment or instance;
+/// [`Error::Exists`] if it is one already, [`Error::Conflict`] if it is one of other segments or of another instance;
 /// [`Error::Failed`] if it cannot be one.
-pub async fn add(instance: &Instance, netlink: &Netlink, name: &str, vni: Vni) -> Result<()> {
+pub async fn add(instance: &Instance, netlink: &Netlink, name: &str, member: &Membership) -> Result<()> {
     let link = netlink.link(name).await?;
-    if let Some(port) = maps::ports(instance)?.get(link.index.get())? {
-        let own = port.vni().map_or(0, Vni::get);
-        let message = format!("{name} is a port of VNI {own} already; `overlay port del {name}` first");
-        return Err(if own == vni.get() { Error::Exists(message) } else { Error::Conflict(message) });
-    }
-    if maps::uplinks(instance)?.get(link.index.get())?.is_some() {
-        return Err(Error::Failed(format!("{name} is an uplink, and cannot be a port too")));
-    }
-    for other in instance.others()? {
-        other.refuse_port(&link)?;
-        if maps::uplinks(&other)?.get(link.index.get())?.is_some() {
-            return Err(Error::Conflict(format!("{name} is an uplink of instance {}", other.name())));
-        }
-    }
-    let kind = match link.kind {
-        LinkKind::NotEthernet => {
-            return Err(Error::Failed(format!("{name} is no Ethernet device, and cannot be a port")));
-        }
-        LinkKind::VethPeer => PortKind::VethPeer,
-        LinkKind::Hardware | LinkKind::Virtual => PortKind::Device,
-    };
-    let attached = attach(instance, netlink, &link, vni, kind).await;
+    refuse_taken(instance, &link, member)?;
+    let kind = checked(instance, &link)?;
+    let attached = attach(instance, netlink, &link, member, kind).await;
     if attached.is_err() {
         let _ = hook::tidy(instance, netlink, link.index).await;
     }
     attached
 }
 
-async fn attach(instance: &Instance, netlink: &Netlink, link: &Link, vni: Vni, kind: PortKind) -> Result<()> {
+/// Refuses a device that is a port of this instance already.
+fn refuse_taken(instance: &Instance, link: &Link, member: &Membership) -> Result<()> {
+    let Some(port) = maps::ports(instance)?.get(link.index.get())? else { return Ok(()) };
+    let vlans = trunk::map_of(instance, link.index, port)?;
+    let same = match member {
+        Membership::Segment(vni) => !port.is_trunk() && port.vni() == Some(*vni),
+        Membership::Trunk(native, map) => port.vni() == *native && vlans.as_ref() == Some(map),
+    };
+    let name = &link.name;
+    let what = match (port.vni(), vlans) {
+        (Some(own), None) => format!("a port of VNI {own}"),
+        _ => "a trunk port".to_owned(),
+    };
+    let message = format!("{name} is {what} already; `overlay port del {name}` first");
+    Err(if same { Error::Exists(message) } else { Error::Conflict(message) })
+}
+
+/// How frames are handed to a device that can be a port.
+fn checked(instance: &Instance, link: &Link) -> Result<PortKind> {
+    let name = &link.name;
+    if maps::uplinks(instance)?.get(link.index.get())?.is_some() {
+        return Err(Error::Failed(format!("{name} is an uplink, and cannot be a port too")));
+    }
+    for other in instance.others()? {
+        other.refuse_port(link)?;
+        if maps::uplinks(&other)?.get(link.index.get())?.is_some() {
+            return Err(Error::Conflict(format!("{name} is an uplink of instance {}", other.name())));
+        }
+    }
+    match link.kind {
+        LinkKind::NotEthernet => {
+            Err(Error::Failed(format!("{name} is no Ethernet device, and cannot be a port")))
+        }
+        LinkKind::VethPeer => Ok(PortKind::VethPeer),
+        LinkKind::Hardware | LinkKind::Virtual => Ok(PortKind::Device),
+    }
+}
+
+async fn attach(
+    instance: &Instance,
+    netlink: &Netlink,
+    link: &Link,
+    member: &Membership,
+    kind: PortKind,
+) -> Result<()> {
     let tc = instance.config()?.tc();
+    let links = netlink.links().await?;
     let mut undo = Undo::new();
-    segment::ensure(instance, &netlink.links().await?, vni, &mut undo)?;
+    for vni in member.vnis() {
+        segment::ensure(instance, &links, vni, &mut undo)?;
+    }
     undo.push(|| {
         let _ = forget(instance, link.index);
     });
-    maps::ports(instance)?.put(link.index.get(), &Port::new(vni, kind))?;
+    let port = match member {
+        Membership::Segment(vni) => Port::new(*vni, kind),
+        Membership::Trunk(native, _) => Port::trunk(*native, kind),
+    };
+    maps::ports(instance)?.put(link.index.get(), &port)?;
     undo.push(|| {
         let _ = hook::detach_tc(instance, tc, link.index, FROM_PORT);
     });
     hook::attach_tc(instance, tc, link, FROM_PORT)?;
-    maps::flood::change(instance, vni, |list| list.add_port(link.index))?;
+    if let Some(vni) = port.vni() {
+        maps::flood::change(instance, vni, |list| list.add_port(link.index))?;
+    }
+    if let Membership::Trunk(_, vlans) = member {
+        trunk::map(instance, link.index, vlans)?;
+    }
     undo.disarm();
     Ok(())
 }
@@ -123,8 +183,12 @@ pub async fn del(instance: &Instance, netlink: &Netlink, name: &str) -> Result<(
 /// Removes a port from every map, the stations behind it last, when nothing learns them any more.
 fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
     let mut ports = maps::ports(instance)?;
-    let vni = ports.get(device.get())?.and_then(|port| port.vni());
+    let port = ports.get(device.get())?;
+    let vni = port.and_then(|port| port.vni());
     ports.remove(device.get())?;
+    if let Some(vlans) = port.map(|port| trunk::map_of(instance, device, port)).transpose()?.flatten() {
+        trunk::unmap(instance, device, &vlans)?;
+    }
     if let Some(vni) = vni {
         maps::flood::change(instance, vni, |list| {
             list.remove_port(device);
@@ -145,10 +209,11 @@ fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
 /// Fails if the kernel does.
 pub async fn show(instance: &Instance, netlink: &Netlink) -> Result<Vec<View>> {
     let links = netlink.links().await?;
-    let view = |(index, port): (u32, Port)| {
-        let device = IfIndex::new(index)?;
+    let view = |(device, port): (IfIndex, Port)| {
         let name = links.iter().find(|link| link.index == device).map(|link| link.name.clone());
-        Some(View { device, name, vni: port.vni()?, kind: port.kind() })
+        let vlans = trunk::map_of(instance, device, port)?;
+        Ok(View { device, name, vni: port.vni(), kind: port.kind(), vlans })
     };
-    Ok(maps::ports(instance)?.entries()?.into_iter().filter_map(view).collect())
+    let ports = maps::ports(instance)?.entries()?.into_iter();
+    ports.filter_map(|(index, port)| Some((IfIndex::new(index)?, port))).map(view).collect()
 }

@@ -22,6 +22,8 @@ pub struct Change {
     pub flood: Option<bool>,
     /// Seconds after which a learned station that sends nothing is forgotten; 0: never.
     pub ageing: Option<u32>,
+    /// Whether frames keep their VLAN tags; otherwise those with one are dropped.
+    pub keeps_vlan: Option<bool>,
 }
 
 impl Change {
@@ -30,6 +32,7 @@ impl Change {
             .with_learning(self.learning.unwrap_or(segment.learning()))
             .with_flood(self.flood.unwrap_or(segment.flood()))
             .with_ageing(self.ageing.unwrap_or(segment.ageing()))
+            .with_vlan_kept(self.keeps_vlan.unwrap_or(segment.keeps_vlan()))
     }
 }
 

@@ -6,4 +6,5 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod outer;
 pub mod udp;
+pub mod vlan;
 pub mod vxlan;

@@ -13,6 +13,7 @@ pub mod next_hop;
 pub mod port;
 pub mod segment;
 pub mod uplink;
+pub mod vlan;
 pub mod vtep;
 
 /// Implements `aya::Pod` for map keys and values; with [`bytemuck::Pod`] derived, they are plain data.

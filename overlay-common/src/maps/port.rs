@@ -11,12 +11,16 @@ pub const NAME: &str = "PORTS";
 /// Ports an instance can have.
 pub const MAX_ENTRIES: usize = 1 << 14;
 
+/// The port is a trunk.
+const TRUNK: u32 = 1;
+
 /// A port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Port {
     vni: u32,
     kind: u32,
+    flags: u32,
 }
 
 map_data!(Port);
@@ -35,10 +39,28 @@ impl Port {
     /// A port of segment `vni`.
     #[must_use]
     pub const fn new(vni: Vni, kind: PortKind) -> Self {
-        Self { vni: vni.get(), kind: kind as u32 }
+        Self { vni: vni.get(), kind: kind as u32, flags: 0 }
     }
 
-    /// The segment. `None` only for an entry that no constructor made.
+    /// A trunk port: its VLANs are segments of their own, by the maps `VLANS` and `TAGS`; frames without a tag belong to
+    /// `native`, if there is one.
+    #[must_use]
+    pub const fn trunk(native: Option<Vni>, kind: PortKind) -> Self {
+        let vni = match native {
+            Some(vni) => vni.get(),
+            None => 0,
+        };
+        Self { vni, kind: kind as u32, flags: TRUNK }
+    }
+
+    /// Whether VLANs of the port are segments of their own.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_trunk(&self) -> bool {
+        self.flags & TRUNK != 0
+    }
+
+    /// The segment of frames without a VLAN tag. `None` only for a trunk port without one.
     #[inline(always)]
     #[must_use]
     pub const fn vni(&self) -> Option<Vni> {
@@ -50,5 +72,19 @@ impl Port {
     #[must_use]
     pub const fn kind(&self) -> PortKind {
         if self.kind == PortKind::VethPeer as u32 { PortKind::VethPeer } else { PortKind::Device }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trunks() {
+        let plain = Port::new(Vni::MAX, PortKind::VethPeer);
+        assert!(!plain.is_trunk() && plain.vni() == Some(Vni::MAX));
+        let trunk = Port::trunk(None, PortKind::VethPeer);
+        assert!(trunk.is_trunk() && trunk.vni().is_none() && trunk.kind() == PortKind::VethPeer);
+        assert_eq!(Port::trunk(Some(Vni::MAX), PortKind::Device).vni(), Some(Vni::MAX));
     }
 }

@@ -16,12 +16,18 @@ pub const DEFAULT_AGEING: u32 = 300;
 const LEARNING: u32 = 1;
 const FLOOD: u32 = 1 << 1;
 
+/// Of the field `vlan`: VLAN tags of frames are kept.
+const KEEP: u32 = 1;
+/// Of the field `vlan`: a trunk port has a VLAN for the segment.
+const TRUNKS: u32 = 1 << 1;
+
 /// The settings of a segment.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Segment {
     flags: u32,
     ageing: u32,
+    vlan: u32,
 }
 
 map_data!(Segment);
@@ -29,7 +35,7 @@ map_data!(Segment);
 impl Default for Segment {
     /// Learns and floods; learned stations age in [`DEFAULT_AGEING`] seconds.
     fn default() -> Self {
-        Self { flags: LEARNING | FLOOD, ageing: DEFAULT_AGEING }
+        Self { flags: LEARNING | FLOOD, ageing: DEFAULT_AGEING, vlan: 0 }
     }
 }
 
@@ -73,6 +79,32 @@ impl Segment {
         self.with(FLOOD, on)
     }
 
+    /// Whether frames keep their VLAN tags; otherwise those with one are dropped (RFC 7348, section 6.1).
+    #[inline(always)]
+    #[must_use]
+    pub const fn keeps_vlan(self) -> bool {
+        self.vlan & KEEP != 0
+    }
+
+    /// Whether a trunk port has a VLAN for the segment.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_trunks(self) -> bool {
+        self.vlan & TRUNKS != 0
+    }
+
+    /// The same with VLAN tags kept or not.
+    #[must_use]
+    pub const fn with_vlan_kept(self, keep: bool) -> Self {
+        Self { vlan: if keep { self.vlan | KEEP } else { self.vlan & !KEEP }, ..self }
+    }
+
+    /// The same, noting whether a trunk port has a VLAN for the segment.
+    #[must_use]
+    pub const fn with_trunks(self, any: bool) -> Self {
+        Self { vlan: if any { self.vlan | TRUNKS } else { self.vlan & !TRUNKS }, ..self }
+    }
+
     const fn with(self, flag: u32, on: bool) -> Self {
         Self { flags: if on { self.flags | flag } else { self.flags & !flag }, ..self }
     }
@@ -89,6 +121,9 @@ mod tests {
         assert!(!segment.with_learning(false).learning());
         assert!(segment.with_learning(false).flood());
         assert!(segment.with_flood(false).with_flood(true).flood());
+        assert!(!segment.keeps_vlan() && !segment.has_trunks());
+        assert!(segment.with_vlan_kept(true).keeps_vlan() && !segment.with_vlan_kept(true).has_trunks());
+        assert!(!segment.with_trunks(true).with_vlan_kept(true).with_trunks(false).has_trunks());
         assert_eq!(segment.with_ageing(7).with_flood(false).ageing(), 7);
     }
 }

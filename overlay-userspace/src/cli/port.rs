@@ -9,7 +9,11 @@ use super::{
     output::{Table, or_dash},
     parse::{ExistOk, MissingOk},
 };
-use crate::{error::Result, port};
+use crate::{
+    error::{Error, Result},
+    port::{self, Membership},
+    trunk::{self, VlanMap},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Port {
@@ -17,12 +21,18 @@ pub(super) enum Port {
     Add {
         /// Name of the device
         device: String,
-        /// Number of the segment, which is made if it is not there
-        #[arg(long)]
-        vni: Vni,
+        /// Number of the segment, which is made if it is not there; with --vlan, that of frames without a tag
+        #[arg(long, required_unless_present = "vlan")]
+        vni: Option<Vni>,
+        /// Make it a trunk port: its VLANs are segments of their own, which are made if they are not there
+        #[arg(long, value_name = "VID:VNI,FIRST-LAST:VNI,...")]
+        vlan: Option<VlanMap>,
         #[command(flatten)]
         exist_ok: ExistOk,
     },
+    /// Change the VLANs of a trunk port
+    #[command(subcommand)]
+    Vlan(PortVlan),
     /// Make a port an ordinary device again
     Del {
         /// Name of the device
@@ -34,20 +44,58 @@ pub(super) enum Port {
     Show,
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum PortVlan {
+    /// Let VLANs into segments, which are made if they are not there
+    Add {
+        /// Name of the device
+        device: String,
+        /// The VLANs and their segments
+        #[arg(value_name = "VID:VNI,FIRST-LAST:VNI,...")]
+        vlans: VlanMap,
+        #[command(flatten)]
+        exist_ok: ExistOk,
+    },
+    /// Take VLANs out of segments
+    Del {
+        /// Name of the device
+        device: String,
+        /// The VLANs and their segments
+        #[arg(value_name = "VID:VNI,FIRST-LAST:VNI,...")]
+        vlans: VlanMap,
+        #[command(flatten)]
+        missing_ok: MissingOk,
+    },
+}
+
+#[derive(Serialize)]
+struct Vlan {
+    vid: u16,
+    vni: u32,
+}
+
 #[derive(Serialize)]
 struct Row {
     port: Option<String>,
     ifindex: u32,
-    vni: u32,
+    vni: Option<u32>,
     kind: &'static str,
+    vlans: Vec<Vlan>,
 }
 
 impl Port {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
-            Self::Add { device, vni, exist_ok } => {
-                exist_ok.apply(port::add(&instance, &netlink, &device, vni).await)
+            Self::Add { device, vni, vlan, exist_ok } => {
+                let member = membership(vni, vlan)?;
+                exist_ok.apply(port::add(&instance, &netlink, &device, &member).await)
+            }
+            Self::Vlan(PortVlan::Add { device, vlans, exist_ok }) => {
+                exist_ok.apply(trunk::add(&instance, &netlink, &device, &vlans).await)
+            }
+            Self::Vlan(PortVlan::Del { device, vlans, missing_ok }) => {
+                missing_ok.apply(trunk::del(&instance, &netlink, &device, &vlans).await)
             }
             Self::Del { device, missing_ok } => {
                 missing_ok.apply(port::del(&instance, &netlink, &device).await)
@@ -60,26 +108,42 @@ impl Port {
     }
 }
 
+/// The segments that the flags name.
+fn membership(vni: Option<Vni>, vlan: Option<VlanMap>) -> Result<Membership> {
+    match (vni, vlan) {
+        (native, Some(vlans)) => {
+            vlans.refuse_native(native)?;
+            Ok(Membership::Trunk(native, vlans))
+        }
+        (Some(vni), None) => Ok(Membership::Segment(vni)),
+        (None, None) => Err(Error::Usage("name a segment with --vni, or VLANs with --vlan".to_owned())),
+    }
+}
+
 fn row(view: port::View) -> Row {
+    let vlans = view.vlans.iter().flat_map(VlanMap::iter);
     Row {
         port: view.name,
         ifindex: view.device.get(),
-        vni: view.vni.get(),
+        vni: view.vni.map(Vni::get),
         kind: match view.kind {
             PortKind::VethPeer => "veth-peer",
             PortKind::Device => "device",
         },
+        vlans: vlans.map(|(vid, vni)| Vlan { vid: vid.get(), vni: vni.get() }).collect(),
     }
 }
 
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(["PORT", "IFINDEX", "VNI", "KIND"]);
+    let mut table = Table::new(["PORT", "IFINDEX", "VNI", "KIND", "VLANS"]);
     for row in rows {
+        let vlans: Vec<_> = row.vlans.iter().map(|vlan| format!("{}:{}", vlan.vid, vlan.vni)).collect();
         table.row([
             or_dash(row.port.as_ref()),
             row.ifindex.to_string(),
-            row.vni.to_string(),
+            or_dash(row.vni.as_ref()),
             row.kind.to_owned(),
+            if vlans.is_empty() { "-".to_owned() } else { vlans.join(",") },
         ]);
     }
     table

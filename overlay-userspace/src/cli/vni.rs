@@ -1,6 +1,6 @@
 //! `overlay vni`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use overlay_common::Vni as Number;
 use serde::Serialize;
 
@@ -58,6 +58,18 @@ pub(super) struct Settings {
     /// Forget a learned station that sends nothing for so long; 0: never [default: 300]
     #[arg(long, value_name = "SECONDS")]
     ageing: Option<u32>,
+    /// What to do with frames that have VLAN tags: drop them, or keep the tags inside the tunnel [default: drop]
+    #[arg(long, value_enum)]
+    vlan: Option<Tagged>,
+}
+
+/// What becomes of frames that have VLAN tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Tagged {
+    /// They are dropped
+    Drop,
+    /// They keep their tags, two at most
+    Keep,
 }
 
 impl From<Settings> for Change {
@@ -66,6 +78,7 @@ impl From<Settings> for Change {
             learning: settings.learning.map(bool::from),
             flood: settings.flood.map(bool::from),
             ageing: settings.ageing,
+            keeps_vlan: settings.vlan.map(|tagged| tagged == Tagged::Keep),
         }
     }
 }
@@ -78,6 +91,7 @@ struct Row {
     ageing_s: u32,
     ports: Vec<String>,
     remotes: Vec<String>,
+    vlan: &'static str,
 }
 
 impl Vni {
@@ -87,9 +101,10 @@ impl Vni {
             Self::Add { vni, settings, exist_ok } => {
                 exist_ok.apply(segment::add(&instance, &netlink, vni, settings.into()).await)
             }
-            Self::Set { settings: Settings { learning: None, flood: None, ageing: None }, .. } => {
-                Err(Error::Usage("nothing to set; name --learning, --flood or --ageing".to_owned()))
-            }
+            Self::Set {
+                settings: Settings { learning: None, flood: None, ageing: None, vlan: None },
+                ..
+            } => Err(Error::Usage("nothing to set; name --learning, --flood, --ageing or --vlan".to_owned())),
             Self::Set { vni, settings } => segment::set(&instance, vni, settings.into()),
             Self::Del { vni, missing_ok } => missing_ok.apply(segment::del(&instance, vni)),
             Self::Show { vni } => {
@@ -114,19 +129,21 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         ageing_s: view.settings.ageing(),
         ports: view.ports.into_iter().map(name_of).collect(),
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
+        vlan: if view.settings.keeps_vlan() { "keep" } else { "drop" },
     }
 }
 
 fn table(rows: &[Row]) -> Table {
     let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
     let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
-    let mut table = Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "PORTS", "REMOTES"]);
+    let mut table = Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "VLAN", "PORTS", "REMOTES"]);
     for row in rows {
         table.row([
             row.vni.to_string(),
             on_off(row.learning),
             on_off(row.flood),
             if row.ageing_s == 0 { "never".to_owned() } else { format!("{}s", row.ageing_s) },
+            row.vlan.to_owned(),
             list(&row.ports),
             list(&row.remotes),
         ]);

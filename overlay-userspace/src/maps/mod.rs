@@ -18,6 +18,7 @@ use overlay_common::maps::{
     port::{self, Port},
     segment::{self, Segment},
     uplink::{self, Uplink},
+    vlan::{self, TagKey, VlanKey},
 };
 
 use crate::{
@@ -68,4 +69,22 @@ pub fn uplinks(instance: &Instance) -> Result<Table<u32, Uplink>> {
 /// Fails if the map is gone.
 pub fn members(instance: &Instance) -> Result<Table<MemberKey, u32>> {
     Table::open(instance, member::NAME)
+}
+
+/// `VLANS`: VLAN of a trunk port to VNI.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn vlans(instance: &Instance) -> Result<Table<VlanKey, u32>> {
+    Table::open(instance, vlan::NAME)
+}
+
+/// `TAGS`: segment on a trunk port to VLAN id.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn tags(instance: &Instance) -> Result<Table<TagKey, u32>> {
+    Table::open(instance, vlan::TAGS_NAME)
 }
