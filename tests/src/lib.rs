@@ -20,4 +20,5 @@ pub mod stream;
 pub mod testrun;
 pub mod topology;
 pub mod traffic;
+pub mod trunk;
 pub mod wire;
