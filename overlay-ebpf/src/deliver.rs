@@ -2,7 +2,7 @@
 
 use overlay_common::{
     DropReason, IfIndex, Vni,
-    header::vlan::{Tag, Tags},
+    header::vlan::{LEN, Tag, Tags},
     maps::{
         jump::Jump,
         port::{Port, PortKind},
@@ -40,7 +40,7 @@ pub(crate) fn to_port(
 /// Whether a frame can need VLAN tags where it leaves by a port.
 #[inline(always)]
 pub(crate) fn needs_tags(segment: &Segment, frame: &Frame) -> bool {
-    segment.has_trunks() || !frame.tags().is_empty()
+    segment.has_trunks() || frame.tags_len() != 0
 }
 
 /// Sends a frame to the port that was handed over with it.
@@ -50,13 +50,14 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let device = skb.port_handed_over().ok_or(DropReason::UnknownPort)?;
     let frame = Frame::handed_over(skb)?;
     let port = ports::get(device).ok_or(DropReason::UnknownPort)?;
-    let tag = tag_for(device, port, vni, frame.tags())?;
-    vlan::push_all(skb, frame.tags())?;
+    let kept = skb.tags_handed_over();
+    let tag = tag_for(device, port, vni, kept)?;
+    vlan::push_all(skb, kept)?;
     if let Some(tag) = tag {
         vlan::push(skb, tag)?;
     }
     // The kernel knows of a tag beside the bytes, wherever the frame appears; of one among them, only a device tells it.
-    let is_among_bytes = frame.tags().len() + usize::from(tag.is_some()) * 4 > 4;
+    let is_among_bytes = kept.len() + usize::from(tag.is_some()) * LEN > LEN;
     let peer = port.kind() == PortKind::VethPeer && !is_among_bytes;
     redirect::to_port(skb, device, peer, frame.payload())
 }

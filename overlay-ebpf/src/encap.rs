@@ -57,7 +57,7 @@ impl Inner {
     /// Takes the measures of a frame of segment `vni` that came at `now`.
     #[inline(always)]
     pub(crate) fn new(skb: &Skb, vni: Vni, frame: Frame, now: u64) -> Result<Self, DropReason> {
-        let tags_len = frame.tags().len() as u32;
+        let tags_len = frame.tags_len() as u32;
         let len = skb.len() + tags_len;
         let (largest, gso) = match skb.gso_size() {
             0 => (len, Gso::None),
@@ -83,7 +83,7 @@ impl Inner {
     /// Makes room for outer headers.
     #[inline(always)]
     pub(crate) fn make_room(&self, skb: &mut Skb, family: Family) -> Result<Room, DropReason> {
-        let tags_len = self.frame.tags().len() as u32;
+        let tags_len = self.frame.tags_len() as u32;
         let room =
             skb.make_room(self.frame.payload(), family, tags_len).map_err(|_| DropReason::EncapFailed)?;
         // An earlier tunnel's mark stands for its inner TCP. If that tunnel is still on, cutting up would miss its lengths.

@@ -35,11 +35,12 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let (vni, _) = handed_over(skb)?;
     let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
     let frame = Frame::handed_over(skb)?;
+    let tags = skb.tags_handed_over();
     let is_from_port = ports::get(from).is_some();
     if is_from_port && list.port_count() > 1 {
         counters::sent(vni, None, frame.size(skb));
     }
-    let mut walk = Walk { skb, list, vni, except: from.get(), is_broken: false, tags: frame.tags() };
+    let mut walk = Walk { skb, list, vni, except: from.get(), is_broken: false, tags };
     // SAFETY: `copy_to_port` takes the `Walk` that it is given here, which outlives the loop.
     unsafe { bpf_loop(list.port_count(), copy_to_port as *mut c_void, ptr::from_mut(&mut walk).cast(), 0) };
     if walk.is_broken {

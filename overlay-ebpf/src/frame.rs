@@ -1,8 +1,8 @@
 //! The Ethernet header of a workload's frame, whether it comes from a port or out of a tunnel.
 //!
-//! VLAN tags that a frame keeps stand beside it while the programs have it: its bytes are those of a frame without. They are
-//! among its bytes only inside a tunnel packet, and put back where the frame leaves. So whoever looks into a frame
-//! that was handed over need not know of tags.
+//! VLAN tags that a frame keeps are handed over beside it while the programs have it ([`Skb::tags_handed_over`]): its bytes
+//! are those of a frame without. They are among its bytes only inside a tunnel packet, and put back where the frame leaves.
+//! So whoever looks into a frame that was handed over need not know of tags.
 
 use network_types::eth::EthHdr;
 use overlay_common::{
@@ -20,7 +20,9 @@ use crate::{helper::Refused, maps::counters::Size, packet::Packet, skb::Skb};
 pub(crate) struct Frame {
     /// Its type is that of what follows all tags.
     header: EthHdr,
-    tags: Tags,
+    /// The protocol of the outer tag; without tags the same as the header's.
+    first_type: u16,
+    tags_len: u8,
     tags_in_bytes: bool,
 }
 
@@ -36,12 +38,12 @@ impl Frame {
         if eth::payload(&header) == Payload::Vlan {
             return Err(DropReason::InnerVlan);
         }
-        Ok(Self { header, tags: Tags::NONE, tags_in_bytes: false })
+        Ok(Self { header, first_type: header.ether_type, tags_len: 0, tags_in_bytes: false })
     }
 
-    /// The same for a frame whose tags are among its bytes: as many as can be kept.
+    /// The same for a frame whose tags, as many as can be kept, are among its bytes: also returns those.
     #[inline(always)]
-    pub(crate) fn parse_tagged(packet: &impl Packet, offset: usize) -> Result<Self, DropReason> {
+    pub(crate) fn parse_tagged(packet: &impl Packet, offset: usize) -> Result<(Self, Tags), DropReason> {
         let mut header = *packet.get::<EthHdr>(offset).ok_or(DropReason::InnerTruncated)?;
         if !eth::source(&header).is_station() {
             return Err(DropReason::BadSourceMac);
@@ -59,7 +61,8 @@ impl Frame {
         if eth::payload(&header) == Payload::Vlan {
             return Err(DropReason::InnerVlan);
         }
-        Ok(Self { header, tags, tags_in_bytes: true })
+        let frame = Self { header, first_type: header.ether_type, tags_len: 0, tags_in_bytes: true };
+        Ok((frame.with_tags(tags), tags))
     }
 
     /// A frame that was handed over, with the tags that it keeps.
@@ -68,10 +71,11 @@ impl Frame {
         Ok(Self::parse(skb, 0)?.with_tags(skb.tags_handed_over()))
     }
 
-    /// The same with tags beside it.
+    /// The same with these tags.
     #[inline(always)]
     pub(crate) fn with_tags(self, tags: Tags) -> Self {
-        Self { tags, ..self }
+        let first = tags.outer().map_or(self.header.ether_type, |tag| u16::from_ne_bytes(tag.protocol()));
+        Self { first_type: first, tags_len: tags.len() as u8, ..self }
     }
 
     /// The same when its tags are no longer among the bytes.
@@ -98,23 +102,23 @@ impl Frame {
         eth::payload(&self.header)
     }
 
-    /// The tags that it keeps.
+    /// How many bytes the tags that it keeps take.
     #[inline(always)]
-    pub(crate) fn tags(&self) -> Tags {
-        self.tags
+    pub(crate) fn tags_len(&self) -> usize {
+        usize::from(self.tags_len)
     }
 
     /// Where the payload begins, in bytes from where the frame does.
     #[inline(always)]
     pub(crate) fn network_offset(&self) -> usize {
-        eth::LEN + if self.tags_in_bytes { self.tags.len() } else { 0 }
+        eth::LEN + if self.tags_in_bytes { self.tags_len() } else { 0 }
     }
 
     /// What the frame in `skb`, its tags beside it, counts for.
     #[inline(always)]
     pub(crate) fn size(&self, skb: &Skb) -> Size {
         let size = skb.size();
-        Size { bytes: size.bytes + self.tags.len() as u32, ..size }
+        Size { bytes: size.bytes + u32::from(self.tags_len), ..size }
     }
 
     /// The header's bytes without tags.
@@ -126,7 +130,7 @@ impl Frame {
     /// The first bytes of the header with tags: both addresses, and the protocol of the outer tag.
     #[inline(always)]
     pub(crate) fn bytes(&self) -> [u8; eth::LEN] {
-        self.bytes_with(self.tags.outer().map_or(self.header.ether_type.to_ne_bytes(), Tag::protocol))
+        self.bytes_with(self.first_type.to_ne_bytes())
     }
 
     #[inline(always)]
@@ -139,10 +143,14 @@ impl Frame {
     /// Writes what comes behind [`Self::bytes`] in the header with tags: nothing where there are none.
     #[inline(always)]
     pub(crate) fn write_tags(&self, skb: &mut Skb, offset: u32) -> Result<(), Refused> {
-        let Some(outer) = self.tags.outer() else { return Ok(()) };
+        if self.tags_len == 0 {
+            return Ok(());
+        }
+        let tags = skb.tags_handed_over();
+        let Some(outer) = tags.outer() else { return Ok(()) };
         let [a, b] = outer.control().to_be_bytes();
         let [m, n] = self.header.ether_type.to_ne_bytes();
-        match self.tags.inner() {
+        match tags.inner() {
             None => skb.store(offset, &[a, b, m, n]),
             Some(inner) => {
                 let ([c, d], [e, f]) = (inner.protocol(), inner.control().to_be_bytes());

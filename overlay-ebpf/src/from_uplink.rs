@@ -4,7 +4,8 @@ use overlay_common::{
     DropReason, Vni, VtepId,
     header::{
         eth::{self, Payload},
-        ipv4, ipv6, vlan,
+        ipv4, ipv6,
+        vlan::{self, Tags},
     },
     maps::{fdb::Place, jump::Jump},
 };
@@ -85,13 +86,20 @@ fn unmark(skb: &mut Skb) -> Option<(Vni, VtepId)> {
 #[inline(always)]
 fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
     let Tunnel { vni, segment, vtep } = tunnel;
-    let parsed = if TAGGED { Frame::parse_tagged(skb, span.start) } else { Frame::parse(skb, span.start) };
-    let frame = match parsed {
+    let parsed = if TAGGED {
+        Frame::parse_tagged(skb, span.start)
+    } else {
+        Frame::parse(skb, span.start).map(|frame| (frame, Tags::NONE))
+    };
+    let (frame, tags) = match parsed {
         Err(DropReason::InnerVlan) if !TAGGED && segment.keeps_vlan() && span.start != 0 => {
             return jumps::jump(skb, Jump::TaggedFromUplink);
         }
         parsed => parsed?,
     };
+    // What is read back the verifier takes for any tags at once.
+    skb.hand_over_tags(tags);
+    let frame = if TAGGED { frame.with_tags(skb.tags_handed_over()) } else { frame };
     let now = clock::now();
     learn(skb, vni, segment, frame.source(), Place::Vtep(vtep), now);
 
@@ -110,7 +118,6 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outc
     strip(skb, span, &frame)?;
     let frame = frame.without_tags_in_bytes();
     counters::received(vni, vtep, Size { packets, ..frame.size(skb) });
-    skb.hand_over_tags(frame.tags());
     let program = match (examine::from_tunnel(skb, segment, &frame), place) {
         (None, Some(Place::Port { device, peer })) => {
             return deliver::to_port(skb, vni, segment, (device, peer), &frame);

@@ -21,7 +21,6 @@ use overlay_common::{
     header::{
         eth::{self, Payload},
         outer,
-        vlan::Tags,
     },
 };
 
@@ -35,11 +34,6 @@ const PACKET_HOST: u32 = 0;
 
 /// `-EALREADY`: the skb is marked encapsulated already.
 const EALREADY: i64 = -114;
-
-/// The word for programs that names a port.
-const PORT: usize = 2;
-/// The first of two words for programs that hold VLAN tags.
-const TAGS: usize = 3;
 
 /// Segments keep the size that they have.
 const FIXED_GSO: u64 = BPF_F_ADJ_ROOM_FIXED_GSO as u64;
@@ -65,12 +59,12 @@ impl Skb {
     }
 
     #[inline(always)]
-    fn raw(&self) -> *mut __sk_buff {
+    pub(crate) fn raw(&self) -> *mut __sk_buff {
         self.ctx.skb.skb
     }
 
     #[inline(always)]
-    fn fields(&self) -> &__sk_buff {
+    pub(crate) fn fields(&self) -> &__sk_buff {
         // SAFETY: the kernel passes a valid context, and rewrites reads of its fields.
         unsafe { &*self.raw() }
     }
@@ -115,50 +109,6 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn size(&self) -> Size {
         Size { packets: self.packets(), bytes: self.len() }
-    }
-
-    /// Leaves a word for the program that the frame is handed to.
-    #[inline(always)]
-    pub(crate) fn hand_over(&mut self, word: u32) {
-        // SAFETY: the context is valid, and the words are there for programs.
-        unsafe { (*self.raw()).cb[0] = word };
-    }
-
-    /// The word that the program left that handed the frame over.
-    #[inline(always)]
-    pub(crate) fn handed_over(&self) -> u32 {
-        self.fields().cb[0]
-    }
-
-    /// Leaves the VLAN tags that the frame keeps for the program that it is handed to.
-    #[inline(always)]
-    pub(crate) fn hand_over_tags(&mut self, tags: Tags) {
-        let [outer, inner] = tags.words();
-        // SAFETY: the context is valid, and the words are there for programs.
-        unsafe { (*self.raw()).cb[TAGS] = outer };
-        if outer != 0 {
-            // SAFETY: as above.
-            unsafe { (*self.raw()).cb[TAGS + 1] = inner };
-        }
-    }
-
-    /// The VLAN tags that were handed over with the frame.
-    #[inline(always)]
-    pub(crate) fn tags_handed_over(&self) -> Tags {
-        Tags::from_words([self.fields().cb[TAGS], self.fields().cb[TAGS + 1]])
-    }
-
-    /// Leaves a port for the program that the frame is handed to.
-    #[inline(always)]
-    pub(crate) fn hand_over_port(&mut self, device: IfIndex) {
-        // SAFETY: the context is valid, and the words are there for programs.
-        unsafe { (*self.raw()).cb[PORT] = device.get() };
-    }
-
-    /// The port that was handed over with the frame.
-    #[inline(always)]
-    pub(crate) fn port_handed_over(&self) -> Option<IfIndex> {
-        IfIndex::new(self.fields().cb[PORT])
     }
 
     /// Whether a VLAN tag waits beside the bytes.

@@ -2,7 +2,7 @@
 
 use overlay_common::{
     DropReason, IfIndex, Vni,
-    header::vlan::Tags,
+    header::vlan::{Tag, Tags},
     maps::{jump::Jump, port::Port, segment::Segment},
 };
 
@@ -35,11 +35,8 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
 #[inline(always)]
 fn admit(skb: &mut Skb, device: IfIndex, port: Port) -> Result<(Vni, &'static Segment, Tags), DropReason> {
     let first = vlan::take(skb)?;
-    let mapped = if port.is_trunk() {
-        first.and_then(|tag| tag.vid()).and_then(|vid| vlans::get(device, vid))
-    } else {
-        None
-    };
+    let mapped =
+        if port.is_trunk() { first.and_then(Tag::vid).and_then(|vid| vlans::get(device, vid)) } else { None };
     let (vni, tags, unkept) = if let Some(vni) = mapped {
         (vni, vlan::take_all(skb, None)?, DropReason::InnerVlan)
     } else {

@@ -1,11 +1,7 @@
 //! VLAN tags of frames: taking them off, putting them on. The kernel keeps the outer tag beside the bytes of an skb, as a
 //! device's hardware does, and the others among them; a tag among the bytes moves beside them when its turn comes.
 
-use aya_ebpf::{
-    EbpfContext as _,
-    bindings::__sk_buff,
-    helpers::{bpf_skb_vlan_pop, bpf_skb_vlan_push},
-};
+use aya_ebpf::helpers::{bpf_skb_vlan_pop, bpf_skb_vlan_push};
 use network_types::eth::EthHdr;
 use overlay_common::{
     DropReason,
@@ -61,8 +57,7 @@ fn beside(skb: &Skb) -> Option<Tag> {
     if !skb.has_vlan_tag() {
         return None;
     }
-    // SAFETY: the kernel passes a valid context, and rewrites reads of its fields.
-    let fields = unsafe { &*skb.as_ptr().cast::<__sk_buff>() };
+    let fields = skb.fields();
     Tag::new((fields.vlan_proto as u16).to_ne_bytes(), fields.vlan_tci as u16)
 }
 
@@ -71,8 +66,7 @@ fn beside(skb: &Skb) -> Option<Tag> {
 pub(crate) fn push(skb: &mut Skb, tag: Tag) -> Result<(), DropReason> {
     let protocol = u16::from_ne_bytes(tag.protocol());
     // SAFETY: the context is valid.
-    done(unsafe { bpf_skb_vlan_push(skb.as_ptr().cast(), protocol, tag.control()) })
-        .map_err(|_| DropReason::VlanFailed)
+    done(unsafe { bpf_skb_vlan_push(skb.raw(), protocol, tag.control()) }).map_err(|_| DropReason::VlanFailed)
 }
 
 /// Puts back what [`take_all`] took off.
@@ -88,5 +82,5 @@ pub(crate) fn push_all(skb: &mut Skb, tags: Tags) -> Result<(), DropReason> {
 #[inline(always)]
 pub(crate) fn pop(skb: &mut Skb) -> Result<(), DropReason> {
     // SAFETY: the context is valid.
-    done(unsafe { bpf_skb_vlan_pop(skb.as_ptr().cast()) }).map_err(|_| DropReason::VlanFailed)
+    done(unsafe { bpf_skb_vlan_pop(skb.raw()) }).map_err(|_| DropReason::VlanFailed)
 }

@@ -3,7 +3,8 @@
 use overlay_common::{
     IfIndex, Vni,
     maps::{
-        fdb::Place,
+        fdb::Removal,
+        learned::LearnedKey,
         port::{Port, PortKind},
     },
 };
@@ -11,9 +12,10 @@ use overlay_common::{
 use crate::{
     datapath::FROM_PORT,
     error::{Error, Result},
-    hook,
+    fdb, grace, hook,
     instance::Instance,
     maps,
+    membership::Membership,
     netlink::{Link, LinkKind, Netlink},
     segment,
     trunk::{self, VlanMap},
@@ -31,62 +33,36 @@ pub struct View {
     pub vni: Option<Vni>,
     /// How frames are handed to its workload.
     pub kind: PortKind,
+    /// How many stations are learned behind it.
+    pub learned: u64,
+    /// How many can be at a time; 0: any number.
+    pub learn_limit: u32,
     /// Which VLANs are which segments; `None`: the port is no trunk.
     pub vlans: Option<VlanMap>,
 }
 
-/// Which segments a port shall be in.
-#[derive(Clone, Debug)]
-pub enum Membership {
-    /// One.
-    Segment(Vni),
-    /// One for each of its VLANs, and perhaps one for frames without a tag.
-    Trunk(Option<Vni>, VlanMap),
-}
-
-impl Membership {
-    /// All of the segments.
-    fn vnis(&self) -> impl Iterator<Item = Vni> {
-        let (native, vlans) = match self {
-            Self::Segment(vni) => (Some(*vni), None),
-            Self::Trunk(native, vlans) => (*native, Some(vlans)),
-        };
-        native.into_iter().chain(vlans.into_iter().flat_map(VlanMap::iter).map(|(_, vni)| vni))
-    }
-}
-
-/// Makes a device a port of segments, which are made if they are not there.
+/// Makes a device a port of segments, which are made if they are not there. At most `learn_limit` stations are learned
+/// behind it; 0: any number.
 ///
 /// # Errors
 ///
 /// [`Error::Exists`] if it is one already, [`Error::Conflict`] if it is one of other segments or of another instance;
 /// [`Error::Failed`] if it cannot be one.
-pub async fn add(instance: &Instance, netlink: &Netlink, name: &str, member: &Membership) -> Result<()> {
+pub async fn add(
+    instance: &Instance,
+    netlink: &Netlink,
+    name: &str,
+    member: &Membership,
+    learn_limit: u32,
+) -> Result<()> {
     let link = netlink.link(name).await?;
-    refuse_taken(instance, &link, member)?;
-    let kind = checked(instance, &link)?;
-    let attached = attach(instance, netlink, &link, member, kind).await;
+    member.refuse_taken(instance, &link)?;
+    let port = member.port(checked(instance, &link)?).with_learn_limit(learn_limit);
+    let attached = attach(instance, netlink, &link, member, port).await;
     if attached.is_err() {
         let _ = hook::tidy(instance, netlink, link.index).await;
     }
     attached
-}
-
-/// Refuses a device that is a port of this instance already.
-fn refuse_taken(instance: &Instance, link: &Link, member: &Membership) -> Result<()> {
-    let Some(port) = maps::ports(instance)?.get(link.index.get())? else { return Ok(()) };
-    let vlans = trunk::map_of(instance, link.index, port)?;
-    let same = match member {
-        Membership::Segment(vni) => !port.is_trunk() && port.vni() == Some(*vni),
-        Membership::Trunk(native, map) => port.vni() == *native && vlans.as_ref() == Some(map),
-    };
-    let name = &link.name;
-    let what = match (port.vni(), vlans) {
-        (Some(own), None) => format!("a port of VNI {own}"),
-        _ => "a trunk port".to_owned(),
-    };
-    let message = format!("{name} is {what} already; `overlay port del {name}` first");
-    Err(if same { Error::Exists(message) } else { Error::Conflict(message) })
 }
 
 /// How frames are handed to a device that can be a port.
@@ -115,7 +91,7 @@ async fn attach(
     netlink: &Netlink,
     link: &Link,
     member: &Membership,
-    kind: PortKind,
+    port: Port,
 ) -> Result<()> {
     let tc = instance.config()?.tc();
     let links = netlink.links().await?;
@@ -126,10 +102,8 @@ async fn attach(
     undo.push(|| {
         let _ = forget(instance, link.index);
     });
-    let port = match member {
-        Membership::Segment(vni) => Port::new(*vni, kind),
-        Membership::Trunk(native, _) => Port::trunk(*native, kind),
-    };
+    maps::fdb::purge(instance, Removal::ALL.port(link.index))?;
+    maps::learned::start(instance, LearnedKey::port(link.index))?;
     maps::ports(instance)?.put(link.index.get(), &port)?;
     undo.push(|| {
         let _ = hook::detach_tc(instance, tc, link.index, FROM_PORT);
@@ -172,12 +146,37 @@ pub async fn prune(instance: &Instance, netlink: &Netlink) -> Result<()> {
 ///
 /// [`Error::Missing`] if it is no port.
 pub async fn del(instance: &Instance, netlink: &Netlink, name: &str) -> Result<()> {
-    let missing = || Error::Missing(format!("{name} is no port; `overlay port show` lists those there are"));
-    let views = show(instance, netlink).await?;
-    let view = views.iter().find(|view| view.name.as_deref() == Some(name)).ok_or_else(missing)?;
+    let view = find(instance, netlink, name).await?;
     hook::detach_tc(instance, instance.config()?.tc(), view.device, FROM_PORT)?;
     forget(instance, view.device)?;
     hook::tidy(instance, netlink, view.device).await
+}
+
+/// Limits how many stations are learned behind a port; 0: any number.
+///
+/// # Errors
+///
+/// [`Error::Missing`] if it is no port; [`Error::Failed`] if more stations are learned than shall be.
+pub async fn set(instance: &Instance, netlink: &Netlink, name: &str, learn_limit: u32) -> Result<()> {
+    let view = find(instance, netlink, name).await?;
+    fdb::check_limit(learn_limit, view.learned, name, &format!("--port {name}"))?;
+    let mut ports = maps::ports(instance)?;
+    let port = ports.get(view.device.get())?.ok_or_else(|| missing(name))?;
+    ports.put(view.device.get(), &port.with_learn_limit(learn_limit))
+}
+
+/// The port of that name.
+///
+/// # Errors
+///
+/// [`Error::Missing`] if it is no port.
+pub(crate) async fn find(instance: &Instance, netlink: &Netlink, name: &str) -> Result<View> {
+    let views = show(instance, netlink).await?;
+    views.into_iter().find(|view| view.name.as_deref() == Some(name)).ok_or_else(|| missing(name))
+}
+
+fn missing(name: &str) -> Error {
+    Error::Missing(format!("{name} is no port; `overlay port show` lists those there are"))
 }
 
 /// Removes a port from every map, the stations behind it last, when nothing learns them any more.
@@ -195,11 +194,9 @@ fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
             Ok(())
         })?;
     }
-    maps::fdb::remove_where(instance, |key, entry| {
-        let place = key.vni().and_then(|vni| entry.place(vni));
-        matches!(place, Some(Place::Port { device: behind, .. }) if behind == device)
-    })?;
-    Ok(())
+    grace::wait();
+    maps::fdb::purge(instance, Removal::ALL.port(device))?;
+    maps::learned::stop(instance, LearnedKey::port(device))
 }
 
 /// All ports.
@@ -209,11 +206,18 @@ fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
 /// Fails if the kernel does.
 pub async fn show(instance: &Instance, netlink: &Netlink) -> Result<Vec<View>> {
     let links = netlink.links().await?;
-    let view = |(device, port): (IfIndex, Port)| {
-        let name = links.iter().find(|link| link.index == device).map(|link| link.name.clone());
-        let vlans = trunk::map_of(instance, device, port)?;
-        Ok(View { device, name, vni: port.vni(), kind: port.kind(), vlans })
-    };
-    let ports = maps::ports(instance)?.entries()?.into_iter();
-    ports.filter_map(|(index, port)| Some((IfIndex::new(index)?, port))).map(view).collect()
+    let mut views = Vec::new();
+    for (index, port) in maps::ports(instance)?.entries()? {
+        let Some(device) = IfIndex::new(index) else { continue };
+        views.push(View {
+            device,
+            name: links.iter().find(|link| link.index == device).map(|link| link.name.clone()),
+            vni: port.vni(),
+            kind: port.kind(),
+            learned: maps::learned::count(instance, LearnedKey::port(device))?,
+            learn_limit: port.learn_limit(),
+            vlans: trunk::map_of(instance, device, port)?,
+        });
+    }
+    Ok(views)
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use overlay_common::{
     IfIndex, Vid, Vni,
     maps::{
-        fdb::Place,
+        fdb::Removal,
         port::Port,
         vlan::{TagKey, VlanKey},
     },
@@ -13,6 +13,7 @@ use overlay_common::{
 
 use crate::{
     error::{Error, Result},
+    grace,
     instance::Instance,
     maps,
     netlink::Netlink,
@@ -125,7 +126,7 @@ pub(crate) fn map(instance: &Instance, device: IfIndex, added: &VlanMap) -> Resu
     Ok(())
 }
 
-/// Takes VLANs of a trunk port out of their segments, and the stations behind them.
+/// Takes VLANs of a trunk port out of their segments. The stations behind them stay.
 pub(crate) fn unmap(instance: &Instance, device: IfIndex, removed: &VlanMap) -> Result<()> {
     let (mut vlans, mut tags) = (maps::vlans(instance)?, maps::tags(instance)?);
     for (vid, vni) in removed.iter() {
@@ -136,12 +137,6 @@ pub(crate) fn unmap(instance: &Instance, device: IfIndex, removed: &VlanMap) -> 
         })?;
         tags.remove(TagKey::new(device, vni))?;
     }
-    maps::fdb::remove_where(instance, |key, entry| {
-        let Some(vni) = key.vni().filter(|vni| removed.iter().any(|(_, other)| other == *vni)) else {
-            return false;
-        };
-        matches!(entry.place(vni), Some(Place::Port { device: behind, .. }) if behind == device)
-    })?;
     let left = tags.entries()?;
     for (_, vni) in removed.iter().filter(|(_, vni)| !left.keys().any(|key| key.vni() == Some(*vni))) {
         mark(instance, vni, false)?;
@@ -185,7 +180,7 @@ pub async fn add(instance: &Instance, netlink: &Netlink, name: &str, added: &Vla
         segment::ensure(instance, &links, vni, &mut undo)?;
     }
     undo.push(|| {
-        let _ = unmap(instance, device, added);
+        let _ = withdraw(instance, device, added);
     });
     map(instance, device, added)?;
     undo.disarm();
@@ -204,7 +199,17 @@ pub async fn del(instance: &Instance, netlink: &Netlink, name: &str, removed: &V
             "{name} has no VLAN {vid}:{vni}; `overlay port show` lists those it has"
         )));
     }
-    unmap(instance, device, removed)
+    withdraw(instance, device, removed)
+}
+
+/// Takes VLANs of a trunk port out of their segments, and then the stations behind them, when nothing learns them any more.
+fn withdraw(instance: &Instance, device: IfIndex, removed: &VlanMap) -> Result<()> {
+    unmap(instance, device, removed)?;
+    grace::wait();
+    for (_, vni) in removed.iter() {
+        maps::fdb::purge(instance, Removal::ALL.vni(vni).port(device))?;
+    }
+    Ok(())
 }
 
 /// The device, native segment and VLANs of a trunk port.

@@ -107,7 +107,9 @@ impl Host {
         let fdb = whole.get_mut("fdb").and_then(Value::as_array_mut).context("fdb show: no array")?;
         fdb.retain(|entry| entry["origin"] != "learned");
         // What packets change is no configuration.
-        for (noun, field) in [("fdb", "age_s"), ("tunnel", "next_hop")] {
+        for (noun, field) in
+            [("fdb", "age_s"), ("tunnel", "next_hop"), ("vni", "learned"), ("port", "learned")]
+        {
             let rows = whole.get_mut(noun).and_then(Value::as_array_mut).context("no array")?;
             for row in rows {
                 row.as_object_mut().context("no object")?.remove(field);

@@ -92,7 +92,8 @@ impl Tags {
     #[inline(always)]
     #[must_use]
     pub const fn from_words([outer, inner]: [u32; 2]) -> Self {
-        Self { outer, inner: if outer == 0 { 0 } else { inner } }
+        // Without branches, each of which the kernel's verifier would follow to the end of a program.
+        Self { outer, inner: inner & 0_u32.wrapping_sub(outer / PRESENT) }
     }
 
     /// One word for each tag; 0: none.
@@ -140,10 +141,7 @@ impl Tags {
     #[inline(always)]
     #[must_use]
     pub const fn len(self) -> usize {
-        if self.outer == 0 {
-            return 0;
-        }
-        if self.inner == 0 { LEN } else { 2 * LEN }
+        (self.outer / PRESENT + self.inner / PRESENT) as usize * LEN
     }
 }
 

@@ -20,6 +20,7 @@ const TRUNK: u32 = 1;
 pub struct Port {
     vni: u32,
     kind: u32,
+    learn_limit: u32,
     flags: u32,
 }
 
@@ -39,7 +40,7 @@ impl Port {
     /// A port of segment `vni`.
     #[must_use]
     pub const fn new(vni: Vni, kind: PortKind) -> Self {
-        Self { vni: vni.get(), kind: kind as u32, flags: 0 }
+        Self { vni: vni.get(), kind: kind as u32, learn_limit: 0, flags: 0 }
     }
 
     /// A trunk port: its VLANs are segments of their own, by the maps `VLANS` and `TAGS`; frames without a tag belong to
@@ -50,7 +51,7 @@ impl Port {
             Some(vni) => vni.get(),
             None => 0,
         };
-        Self { vni, kind: kind as u32, flags: TRUNK }
+        Self { vni, kind: kind as u32, learn_limit: 0, flags: TRUNK }
     }
 
     /// Whether VLANs of the port are segments of their own.
@@ -72,6 +73,19 @@ impl Port {
     #[must_use]
     pub const fn kind(&self) -> PortKind {
         if self.kind == PortKind::VethPeer as u32 { PortKind::VethPeer } else { PortKind::Device }
+    }
+
+    /// How many stations can be learned behind the port at a time; 0: any number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn learn_limit(&self) -> u32 {
+        self.learn_limit
+    }
+
+    /// The same with another limit of learned stations; 0: any number.
+    #[must_use]
+    pub const fn with_learn_limit(self, stations: u32) -> Self {
+        Self { learn_limit: stations, ..self }
     }
 }
 

@@ -6,7 +6,7 @@ use overlay_common::MacAddr;
 use crate::error::{Error, Result};
 
 /// A setting that is on or off.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Switch {
     /// Do
     On,

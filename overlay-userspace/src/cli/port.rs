@@ -6,12 +6,13 @@ use serde::Serialize;
 
 use super::{
     Session,
-    output::{Table, or_dash},
+    output::{Table, or_dash, out_of},
     parse::{ExistOk, MissingOk},
 };
 use crate::{
     error::{Error, Result},
-    port::{self, Membership},
+    membership::Membership,
+    port,
     trunk::{self, VlanMap},
 };
 
@@ -27,8 +28,19 @@ pub(super) enum Port {
         /// Make it a trunk port: its VLANs are segments of their own, which are made if they are not there
         #[arg(long, value_name = "VID:VNI,FIRST-LAST:VNI,...")]
         vlan: Option<VlanMap>,
+        /// Learn no more stations behind it at a time; 0: any number
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        learn_limit: u32,
         #[command(flatten)]
         exist_ok: ExistOk,
+    },
+    /// Change the settings of a port
+    Set {
+        /// Name of the device
+        device: String,
+        /// Learn no more stations behind it at a time; 0: any number
+        #[arg(long, value_name = "N")]
+        learn_limit: u32,
     },
     /// Change the VLANs of a trunk port
     #[command(subcommand)]
@@ -80,6 +92,8 @@ struct Row {
     ifindex: u32,
     vni: Option<u32>,
     kind: &'static str,
+    learned: u64,
+    learn_limit: u32,
     vlans: Vec<Vlan>,
 }
 
@@ -87,9 +101,9 @@ impl Port {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
-            Self::Add { device, vni, vlan, exist_ok } => {
+            Self::Add { device, vni, vlan, learn_limit, exist_ok } => {
                 let member = membership(vni, vlan)?;
-                exist_ok.apply(port::add(&instance, &netlink, &device, &member).await)
+                exist_ok.apply(port::add(&instance, &netlink, &device, &member, learn_limit).await)
             }
             Self::Vlan(PortVlan::Add { device, vlans, exist_ok }) => {
                 exist_ok.apply(trunk::add(&instance, &netlink, &device, &vlans).await)
@@ -97,6 +111,7 @@ impl Port {
             Self::Vlan(PortVlan::Del { device, vlans, missing_ok }) => {
                 missing_ok.apply(trunk::del(&instance, &netlink, &device, &vlans).await)
             }
+            Self::Set { device, learn_limit } => port::set(&instance, &netlink, &device, learn_limit).await,
             Self::Del { device, missing_ok } => {
                 missing_ok.apply(port::del(&instance, &netlink, &device).await)
             }
@@ -130,12 +145,14 @@ fn row(view: port::View) -> Row {
             PortKind::VethPeer => "veth-peer",
             PortKind::Device => "device",
         },
+        learned: view.learned,
+        learn_limit: view.learn_limit,
         vlans: vlans.map(|(vid, vni)| Vlan { vid: vid.get(), vni: vni.get() }).collect(),
     }
 }
 
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(["PORT", "IFINDEX", "VNI", "KIND", "VLANS"]);
+    let mut table = Table::new(["PORT", "IFINDEX", "VNI", "KIND", "LEARNED", "VLANS"]);
     for row in rows {
         let vlans: Vec<_> = row.vlans.iter().map(|vlan| format!("{}:{}", vlan.vid, vlan.vni)).collect();
         table.row([
@@ -143,6 +160,7 @@ fn table(rows: &[Row]) -> Table {
             row.ifindex.to_string(),
             or_dash(row.vni.as_ref()),
             row.kind.to_owned(),
+            out_of(row.learned, row.learn_limit),
             if vlans.is_empty() { "-".to_owned() } else { vlans.join(",") },
         ]);
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     Session,
-    output::Table,
+    output::{Table, out_of},
     parse::{ExistOk, MissingOk, Switch},
 };
 use crate::{
@@ -47,7 +47,7 @@ pub(super) enum Vni {
     },
 }
 
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub(super) struct Settings {
     /// Learn where stations are out of their frames [default: on]
     #[arg(long, value_enum)]
@@ -58,6 +58,18 @@ pub(super) struct Settings {
     /// Forget a learned station that sends nothing for so long; 0: never [default: 300]
     #[arg(long, value_name = "SECONDS")]
     ageing: Option<u32>,
+    /// Learn no more stations at a time; 0: any number [default: 0]
+    #[arg(long, value_name = "N")]
+    learn_limit: Option<u32>,
+    /// Moves within the window by which a station flaps; 0: none do [default: 5]
+    #[arg(long, value_name = "N")]
+    flap_moves: Option<u16>,
+    /// That window [default: 180]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=LONGEST))]
+    flap_window: Option<u32>,
+    /// Leave a station that flaps where it is for so long; 0: let it move on [default: 0]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=LONGEST))]
+    flap_freeze: Option<u32>,
     /// What to do with frames that have VLAN tags: drop them, or keep the tags inside the tunnel [default: drop]
     #[arg(long, value_enum)]
     vlan: Option<Tagged>,
@@ -72,6 +84,9 @@ enum Tagged {
     Keep,
 }
 
+/// A year, in seconds.
+const LONGEST: i64 = 365 * 24 * 60 * 60;
+
 impl From<Settings> for Change {
     fn from(settings: Settings) -> Self {
         Self {
@@ -79,6 +94,19 @@ impl From<Settings> for Change {
             flood: settings.flood.map(bool::from),
             ageing: settings.ageing,
             keeps_vlan: settings.vlan.map(|tagged| tagged == Tagged::Keep),
+            learn_limit: settings.learn_limit,
+            flap_moves: settings.flap_moves,
+            flap_window: settings.flap_window,
+            flap_freeze: settings.flap_freeze,
+        }
+    }
+}
+
+impl Settings {
+    /// Says what is easily misunderstood.
+    fn explain(self, vni: Number) {
+        if self.ageing == Some(0) {
+            eprintln!("overlay: --ageing 0: stations that VNI {vni} learns never age");
         }
     }
 }
@@ -89,6 +117,11 @@ struct Row {
     learning: bool,
     flood: bool,
     ageing_s: u32,
+    learned: u64,
+    learn_limit: u32,
+    flap_moves: u16,
+    flap_window_s: u32,
+    flap_freeze_s: u32,
     ports: Vec<String>,
     remotes: Vec<String>,
     vlan: &'static str,
@@ -99,13 +132,18 @@ impl Vni {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
             Self::Add { vni, settings, exist_ok } => {
-                exist_ok.apply(segment::add(&instance, &netlink, vni, settings.into()).await)
+                exist_ok.apply(segment::add(&instance, &netlink, vni, settings.into()).await)?;
+                settings.explain(vni);
+                Ok(())
             }
-            Self::Set {
-                settings: Settings { learning: None, flood: None, ageing: None, vlan: None },
-                ..
-            } => Err(Error::Usage("nothing to set; name --learning, --flood, --ageing or --vlan".to_owned())),
-            Self::Set { vni, settings } => segment::set(&instance, vni, settings.into()),
+            Self::Set { settings, .. } if settings == Settings::default() => {
+                Err(Error::Usage("nothing to set; `overlay vni set --help` lists the settings".to_owned()))
+            }
+            Self::Set { vni, settings } => {
+                segment::set(&instance, vni, settings.into())?;
+                settings.explain(vni);
+                Ok(())
+            }
             Self::Del { vni, missing_ok } => missing_ok.apply(segment::del(&instance, vni)),
             Self::Show { vni } => {
                 let names = port::show(&instance, &netlink).await?;
@@ -122,11 +160,17 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         let known = names.iter().find(|port| port.device == device).and_then(|port| port.name.clone());
         known.unwrap_or_else(|| device.to_string())
     };
+    let rule = view.settings.flap_rule();
     Row {
         vni: view.vni.get(),
         learning: view.settings.learning(),
         flood: view.settings.flood(),
         ageing_s: view.settings.ageing(),
+        learned: view.learned,
+        learn_limit: view.settings.learn_limit(),
+        flap_moves: rule.moves,
+        flap_window_s: rule.window,
+        flap_freeze_s: rule.freeze,
         ports: view.ports.into_iter().map(name_of).collect(),
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
         vlan: if view.settings.keeps_vlan() { "keep" } else { "drop" },
@@ -136,13 +180,14 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
 fn table(rows: &[Row]) -> Table {
     let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
     let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
-    let mut table = Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "VLAN", "PORTS", "REMOTES"]);
+    let mut table = Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "LEARNED", "VLAN", "PORTS", "REMOTES"]);
     for row in rows {
         table.row([
             row.vni.to_string(),
             on_off(row.learning),
             on_off(row.flood),
             if row.ageing_s == 0 { "never".to_owned() } else { format!("{}s", row.ageing_s) },
+            out_of(row.learned, row.learn_limit),
             row.vlan.to_owned(),
             list(&row.ports),
             list(&row.remotes),
