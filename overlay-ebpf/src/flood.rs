@@ -10,11 +10,12 @@ use overlay_common::{
 };
 
 use crate::{
-    clock, deliver,
+    clock,
     encap::{Inner, Target},
     flood_tagged,
     frame::Frame,
-    maps::{counters, drops, flood, jumps, segments},
+    inner_sum,
+    maps::{drops, flood, jumps},
     skb::Skb,
     verdict::{Outcome, Verdict},
 };
@@ -22,20 +23,15 @@ use crate::{
 /// Floods a frame of a port in the segment that was handed over with it.
 #[inline(always)]
 pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
-    let from = skb.device().ok_or(DropReason::UnknownPort)?;
     let (vni, ports_are_served) = flood_tagged::handed_over(skb)?;
     let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
-    let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
-    let frame = Frame::handed_over(skb)?;
-    if !ports_are_served && deliver::needs_tags(segment, &frame) {
-        return jumps::jump(skb, Jump::FloodTagged);
-    }
-    let inner = Inner::new(skb, vni, frame, clock::now())?;
     let others = list.port_count().saturating_sub(1);
     if others > 0 && !ports_are_served {
-        counters::sent(vni, None, inner.size());
-        to_ports(skb, vni, list, Some(from));
+        return jumps::jump(skb, Jump::FloodTagged);
     }
+    let frame = Frame::handed_over(skb)?;
+    let sum = inner_sum::of(skb, list.vtep_count().wrapping_sub(list.ipv4_count()));
+    let inner = Inner::new(skb, vni, frame, clock::now())?.with_sum(sum);
     match list.vtep_count() {
         0 if others > 0 => Ok(Verdict::Copied),
         0 => Err(DropReason::NoReceivers),

@@ -32,6 +32,7 @@ mod from_uplink_xdp;
 mod gso;
 mod handover;
 mod helper;
+mod inner_sum;
 mod learn;
 mod maps;
 mod mark;

@@ -57,26 +57,34 @@ pub fn tc(instance: &Instance<'_>, program: &str, device: &str, frame: &[u8]) ->
     run_tc(&program, &instance.host.netns, device, frame)
 }
 
-/// Runs the TC program pinned as `program` on the same `frame` so many times, as if `device` of the host had received it
-/// each time. What the program does to the frame stays done.
-pub fn tc_again(
+/// Runs the TC program pinned as `program` so many times, as if devices of the host had received a frame each in turn, as
+/// fast as can be: what comes of it is not looked at.
+pub fn tc_in_turn(
     instance: &Instance<'_>,
     program: &str,
-    device: &str,
-    frame: &[u8],
-    times: u32,
+    received: &[(&str, Vec<u8>)],
+    times: usize,
 ) -> Result<()> {
     let path = pin(instance, program);
     let program = SchedClassifier::from_pin(&path).with_context(|| path.display().to_string())?;
     let netns = &instance.host.netns;
-    let ifindex = netns.ifindex(device)?;
+    let contexts: Vec<Vec<u8>> = received
+        .iter()
+        .map(|(device, _)| Ok(of_words(&tc_context(netns.ifindex(device)?))))
+        .collect::<Result<_>>()?;
     netns.enter(|| {
-        run(frame, Some(&tc_context(ifindex)), |mut options| {
-            options.repeat = times;
-            Ok(program.test_run(options)?)
-        })
-        .map(drop)
+        for ((_, frame), context) in received.iter().zip(&contexts).cycle().take(times) {
+            let mut options = TestRunOptions::new();
+            options.data_in = Some(frame);
+            options.ctx_in = Some(context);
+            program.test_run(options).context("BPF_PROG_TEST_RUN")?;
+        }
+        Ok(())
     })
+}
+
+fn of_words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
 /// Runs the XDP program pinned as `program` on `frame`, as if `device` of the host had received it.
@@ -100,7 +108,7 @@ pub fn receive(instance: &Instance<'_>, device: &str, metadata: &[u8], frame: &[
     context[xdp_md::DATA] = u32::try_from(metadata.len())?;
     context[xdp_md::DATA_END] = u32::try_from(bytes.len())?;
     context[xdp_md::INGRESS_IFINDEX] = netns.ifindex(device)?;
-    let context: Vec<u8> = context.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let context = of_words(&context);
     let mut options = TestRunOptions::new();
     options.data_in = Some(&bytes);
     options.ctx_in = Some(&context);
@@ -151,8 +159,7 @@ fn run(
 ) -> Result<Outcome> {
     let mut frame_out = vec![0; LARGEST];
     let mut context_out = vec![0; context.map_or(0, size_of_val)];
-    let context_in: Option<Vec<u8>> =
-        context.map(|words| words.iter().flat_map(|word| word.to_ne_bytes()).collect());
+    let context_in = context.map(of_words);
     let mut options = TestRunOptions::new();
     options.data_in = Some(frame);
     options.data_out = Some(&mut frame_out);

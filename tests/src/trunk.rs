@@ -14,6 +14,9 @@ use crate::{
 /// The `EtherType` of an 802.1ad tag.
 pub const ETHER_SERVICE_TAG: u16 = 0x88a8;
 
+/// The MTU of a workload whose plan says none: fits an underlay of 1500 over IPv4.
+const MTU: u32 = 1450;
+
 /// A tag: protocol and control information.
 pub type Tag = (u16, u16);
 
@@ -79,7 +82,9 @@ impl Switch {
         self.netns.ip(&format!("link set {device} up"))?;
         netns.ip(&format!(
             "link set eth0 mtu {} up\naddr add {}/24 dev eth0\naddr add {}/64 dev eth0 nodad",
-            plan.mtu, plan.v4, plan.v6
+            plan.mtu.unwrap_or(MTU),
+            plan.v4,
+            plan.v6
         ))?;
         netns.settle(Workload::DEVICE)?;
         self.netns.settle(&device)?;

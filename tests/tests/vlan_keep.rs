@@ -3,7 +3,7 @@
 use std::slice::from_ref;
 
 use anyhow::{Context as _, Result, ensure};
-use overlay_common::DropReason;
+use overlay_common::{DropReason, Family};
 use overlay_tests::{
     bench::{
         Bench, Fate, Hook, PORT, REMOTE, Row, SECOND_PORT, SECOND_STATION, STATION, VNI, lab, same, udp_frame,
@@ -20,7 +20,7 @@ use overlay_tests::{
 
 const SEGMENT: u32 = 100;
 const TRANSFER: usize = 8 << 20;
-const WIRE: Underlay = Underlay { offloads: false, static_neighbours: false, mtu: 1500 };
+const WIRE: Underlay = Underlay { offloads: false, ..Underlay::over(Family::Ipv4) };
 
 /// Tags that are kept: any priority, DEI and VLAN, of either protocol.
 fn kept() -> Vec<Vec<Tag>> {
@@ -182,7 +182,7 @@ fn tags_reach_another_port_of_the_host_as_they_are() -> Result<()> {
 /// A workload behind a host whose frames have these tags on the port, which is a port of [`SEGMENT`].
 fn behind_tags(instance: &Instance<'_>, number: u8, tags: &[Tag]) -> Result<(Switch, Workload)> {
     let mut switch = Switch::new(instance.host, "t1")?;
-    let workload = switch.workload(&Plan { mtu: 1442, ..Plan::new(SEGMENT, number) }, tags)?;
+    let workload = switch.workload(&Plan { mtu: Some(1442), ..Plan::new(SEGMENT, number) }, tags)?;
     switch.start()?;
     let vni = SEGMENT.to_string();
     instance.host.overlay(&["vni", "add", &vni, "--vlan", "keep", "--exist-ok"])?;
@@ -229,7 +229,7 @@ fn ours_to_kernel(underlay: Underlay, tags: &[Tag]) -> Result<()> {
     let (_here, ours) = behind_tags(&instance, 1, tags)?;
     let peer = Peer::join(two, &Segment::new(two, SEGMENT, &[one]))?;
     let mut switch = Switch::new(two, "t1")?;
-    let theirs = switch.workload(&Plan { mtu: 1442, ..Plan::new(SEGMENT, 2) }, tags)?;
+    let theirs = switch.workload(&Plan { mtu: Some(1442), ..Plan::new(SEGMENT, 2) }, tags)?;
     switch.start()?;
     two.netns.ip(&format!("link set t1 master {}", peer.bridge))?;
     mesh::exchange(&ours, &theirs, TRANSFER)

@@ -1,7 +1,7 @@
 //! Trunk ports: each of their VLANs is a segment, both ways, and no frame gets from one to another.
 
 use anyhow::{Result, ensure};
-use overlay_common::DropReason;
+use overlay_common::{DropReason, Family};
 use overlay_tests::{
     frame::{ETHER_EXPERIMENT, Mac},
     mesh,
@@ -19,7 +19,7 @@ const BLUE: u32 = 2000;
 const NATIVE: u32 = 3000;
 const TRANSFER: usize = 8 << 20;
 /// Frames of at most one MTU with real checksums, as on a wire.
-const WIRE: Underlay = Underlay { offloads: false, static_neighbours: false, mtu: 1500 };
+const WIRE: Underlay = Underlay { offloads: false, ..Underlay::over(Family::Ipv4) };
 /// A station behind the trunk.
 const STATION: Mac = Mac([2, 0, 0, 0, 8, 1]);
 

@@ -1,6 +1,6 @@
 //! VLAN tags (IEEE 802.1Q, section 9): a protocol, 802.1Q or 802.1ad, and control information.
 
-use super::eth::EtherType;
+use super::{checksum, eth::EtherType};
 use crate::Vid;
 
 /// Bytes that a tag adds to a frame.
@@ -137,6 +137,18 @@ impl Tags {
         if self.inner == 0 { None } else { Some(Tag(self.inner)) }
     }
 
+    /// What they add to a checksum over the frame.
+    #[inline(always)]
+    #[must_use]
+    pub fn sum(self) -> u32 {
+        let of = |word: u32| {
+            let [[a, b], [c, d]] = [Tag(word).protocol(), Tag(word).control().to_be_bytes()];
+            // Without a tag nothing.
+            checksum::sum(&[a, b, c, d]) & 0_u32.wrapping_sub(word / PRESENT)
+        };
+        of(self.outer) + of(self.inner)
+    }
+
     /// How many bytes they add to a frame.
     #[inline(always)]
     #[must_use]
@@ -175,6 +187,10 @@ mod tests {
     fn none_and_others() {
         assert_eq!(Tag::new([0x08, 0x00], 1), None);
         assert_eq!(Tags::from_words([0, 7]), Tags::NONE);
+        let two =
+            Tags::NONE.and(Tag::new(DOT1AD, 0x1234).unwrap()).and_then(|tags| tags.and(Tag::of(Vid::MAX)));
+        let bytes = [0x88, 0xa8, 0x12, 0x34, 0x81, 0x00, 0x0f, 0xfe];
+        assert_eq!((Tags::NONE.sum(), two.unwrap().sum()), (0, checksum::sum(&bytes)));
         assert!(Tags::NONE.is_empty() && Tags::NONE.len() == 0 && Tags::NONE.outer().is_none());
         let tag = Tag::of(Vid::MAX);
         assert_eq!((tag.protocol(), tag.control(), tag.vid()), (DOT1Q, 4094, Some(Vid::MAX)));
