@@ -85,6 +85,15 @@ drop_reasons! {
     GsoChecksum = "gso-checksum",
     /// A packet for our VTEP has reserved bits set in its VXLAN header, and its segment refuses that.
     ReservedBits = "reserved-bits",
+    /// A frame without a VLAN tag on a trunk port that has no segment for such.
+    UntaggedFrame = "untagged-frame",
+    /// The VLAN tag of a frame on a trunk port is none that the port's map has; or the port's map, or the port itself, has
+    /// lost the segment that a frame for it is of.
+    UnmappedVlan = "unmapped-vlan",
+    /// A VLAN tag that its segment keeps would be taken for a VLAN that the trunk port's map has for another segment.
+    VlanClash = "vlan-clash",
+    /// The kernel would not put a VLAN tag on a frame, or take it off.
+    VlanFailed = "vlan-failed",
 }
 
 impl DropReason {

@@ -16,6 +16,7 @@ mod if_index;
 mod mac;
 pub mod maps;
 mod underlay_addr;
+mod vid;
 mod vni;
 mod vtep_id;
 
@@ -23,5 +24,6 @@ pub use drop_reason::DropReason;
 pub use if_index::IfIndex;
 pub use mac::{MacAddr, ParseMacError};
 pub use underlay_addr::{Family, UnderlayAddr};
+pub use vid::{ParseVidError, Vid};
 pub use vni::{ParseVniError, Vni};
 pub use vtep_id::VtepId;

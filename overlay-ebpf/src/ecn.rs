@@ -23,18 +23,18 @@ pub(crate) struct Change {
     to: [u8; 2],
 }
 
-/// What the outer TOS byte changes in the inner header of the frame at `start`.
+/// What the outer TOS byte changes in the inner header at `network`.
 #[inline(always)]
 pub(crate) fn change(
     packet: &impl Packet,
-    start: usize,
+    network: usize,
     payload: Payload,
     outer_tos: u8,
 ) -> Result<Change, DropReason> {
     let mut bytes = [0; traits::LOOKED_AT];
     // What has no IP header says nothing of congestion.
     if !ecn::matters(outer_tos)
-        || packet.load(start + eth::LEN, &mut bytes, traits::LOOKED_AT).is_err()
+        || packet.load(network, &mut bytes, traits::LOOKED_AT).is_err()
         || Traits::read(payload, &bytes) == Traits::NONE
     {
         return Ok(Change { from: [0; 2], to: [0; 2] });

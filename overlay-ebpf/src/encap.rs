@@ -66,12 +66,13 @@ impl Inner {
         frame: Frame,
         now: u64,
     ) -> Result<Self, DropReason> {
-        let len = skb.len();
+        let tags_len = frame.tags_len() as u32;
+        let len = skb.len() + tags_len;
         let (largest, gso) = match skb.gso_size() {
             0 => (len, Gso::None),
             size => {
                 let headers = Headers::parse(skb, 0, frame.payload()).ok_or(DropReason::Merged)?;
-                (headers.len + size, if headers.is_tcp { Gso::Tcp } else { Gso::Other })
+                (headers.len + size + tags_len, if headers.is_tcp { Gso::Tcp } else { Gso::Other })
             }
         };
         let policy = segment.policy();
@@ -110,11 +111,20 @@ impl Inner {
     /// Makes room for outer headers.
     #[inline(always)]
     pub(crate) fn make_room(&self, skb: &mut Skb, family: Family) -> Result<Room, DropReason> {
-        let room = skb.make_room(self.frame.payload(), family).map_err(|_| DropReason::EncapFailed)?;
+        let tags_len = self.frame.tags_len() as u32;
+        let room =
+            skb.make_room(self.frame.payload(), family, tags_len).map_err(|_| DropReason::EncapFailed)?;
         // An earlier tunnel's mark stands for its inner TCP. If that tunnel is still on, cutting up would miss its lengths.
-        if room == Room::Plain && self.gso == Gso::Other {
+        // Nor would it find an inner header that has become longer by tags.
+        let is_marked = room == Room::Plain;
+        if is_marked && (self.gso == Gso::Other || (self.gso == Gso::Tcp && tags_len != 0)) {
             return Err(DropReason::Merged);
         }
+        let outer_len = match family {
+            Family::Ipv4 => IPV4_HEADERS_LEN,
+            Family::Ipv6 => IPV6_HEADERS_LEN,
+        };
+        self.frame.write_tags(skb, outer_len as u32).map_err(|_| DropReason::EncapFailed)?;
         Ok(room)
     }
 }

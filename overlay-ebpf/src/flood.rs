@@ -1,17 +1,25 @@
 //! Broadcast, unknown unicast and multicast: one copy to every other port of the segment, and, of what comes from a
 //! port, one to every remote VTEP.
 
-use core::{ffi::c_void, ptr};
+use core::{ffi::c_void, mem::MaybeUninit, ptr};
 
-use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_loop};
-use overlay_common::{DropReason, Family, IfIndex, Vni, VtepId, maps::flood::FloodList};
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::{bpf_get_prandom_u32, bpf_loop},
+    programs::TcContext,
+};
+use overlay_common::{
+    DropReason, Family, IfIndex, Vni, VtepId,
+    maps::{flood::FloodList, jump::Jump},
+};
 
 use crate::{
     clock,
     encap::{Inner, Target},
+    flood_tagged,
     frame::Frame,
     inner_sum,
-    maps::{counters, drops, flood, segments},
+    maps::{drops, flood, jumps, segments},
     skb::{Room, Skb},
     verdict::{Outcome, Verdict},
 };
@@ -19,21 +27,50 @@ use crate::{
 /// Floods a frame of a port in the segment that was handed over with it.
 #[inline(always)]
 pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
-    let from = skb.device().ok_or(DropReason::UnknownPort)?;
-    let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
+    let (vni, ports_are_served) = flood_tagged::handed_over(skb)?;
     let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
-    let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
-    let sum = inner_sum::of(skb, list.vtep_count().wrapping_sub(list.ipv4_count()));
-    let inner = Inner::new(skb, vni, segment, Frame::parse(skb, 0)?, clock::now())?.with_sum(sum);
     let others = list.port_count().saturating_sub(1);
-    if others > 0 {
-        counters::sent(vni, None, inner.size());
-        to_ports(skb, vni, list, Some(from));
+    if others > 0 && !ports_are_served {
+        return jumps::jump(skb, Jump::FloodTagged);
     }
     match list.vtep_count() {
         0 if others > 0 => Ok(Verdict::Copied),
         0 => Err(DropReason::NoReceivers),
-        count => to_vteps(skb, &inner, list, count),
+        count => {
+            let sum = inner_sum::of(skb, count.wrapping_sub(list.ipv4_count()));
+            let mut inner = MaybeUninit::uninit();
+            if measure(skb.raw(), vni.get(), sum.into(), &mut inner) == DROPPED {
+                return Ok(Verdict::Copied);
+            }
+            // SAFETY: it is written unless the frame is dropped.
+            to_vteps(skb, unsafe { inner.assume_init_ref() }, list, count)
+        }
+    }
+}
+
+/// What [`measure`] returns for a frame that was dropped and counted.
+const DROPPED: u64 = 0;
+
+/// Takes the measures of a frame of segment `vni`. In a stack frame of its own, since the caller's is short.
+#[inline(never)]
+fn measure(skb: *mut __sk_buff, vni: u32, sum: u32, inner: &mut MaybeUninit<Inner>) -> u64 {
+    let mut skb = Skb::new(TcContext::new(skb));
+    let measured = Vni::new(vni)
+        .and_then(|vni| Some((vni, segments::get(vni)?)))
+        .ok_or(DropReason::UnknownVni)
+        .and_then(|(vni, segment)| {
+            let frame = Frame::handed_over(&skb)?;
+            Inner::new(&mut skb, vni, segment, frame, clock::now())
+        });
+    match measured {
+        Ok(measured) => {
+            inner.write(measured.with_sum(sum as u16));
+            1
+        }
+        Err(reason) => {
+            drops::count(reason);
+            DROPPED
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use overlay_common::{
     DropReason, IfIndex, Vni,
+    header::vlan::Tags,
     maps::{
         fdb::Place,
         jump::Jump,
@@ -11,14 +12,13 @@ use overlay_common::{
 };
 
 use crate::{
-    clock,
+    clock, deliver,
     encap::{self, Inner},
     examine,
     frame::Frame,
     inner_sum,
     learn::learn,
     maps::{counters, fdb, jumps, ports, segments},
-    redirect,
     skb::Skb,
     verdict::Outcome,
 };
@@ -37,12 +37,16 @@ struct Received {
 pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let device = skb.device().ok_or(DropReason::UnknownPort)?;
     let port = ports::get(device).ok_or(DropReason::UnknownPort)?;
+    if port.is_trunk() || skb.has_vlan_tag() {
+        return jumps::jump(skb, Jump::TaggedFromPort);
+    }
     let vni = port.vni().ok_or(DropReason::UnknownPort)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
-    if skb.has_vlan_tag() {
-        return Err(DropReason::InnerVlan);
-    }
-    let frame = Frame::parse(skb, 0)?;
+    let frame = match Frame::parse(skb, 0) {
+        Err(DropReason::InnerVlan) => return jumps::jump(skb, Jump::TaggedFromPort),
+        parsed => parsed?,
+    };
+    skb.hand_over_tags(Tags::NONE);
     let now = clock::now();
     learn(skb, vni, segment, frame.source(), place_of(device, port), now);
     if let Some(program) = examine::from_port(skb, segment, &frame) {
@@ -58,7 +62,7 @@ pub(crate) fn handle_again(skb: &mut Skb) -> Outcome {
     let device = skb.device().ok_or(DropReason::UnknownPort)?;
     let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
-    let frame = Frame::parse(skb, 0)?;
+    let frame = Frame::handed_over(skb)?;
     forward::<true>(skb, Received { device, vni, segment, frame, now: clock::now() })
 }
 
@@ -84,8 +88,8 @@ fn forward<const AGAIN: bool>(
         }
         Some(Place::Port { device: to, .. }) if to == device => Err(DropReason::SamePort),
         Some(Place::Port { device: to, peer }) => {
-            counters::sent(vni, None, skb.size());
-            redirect::to_port(skb, to, peer, frame.payload())
+            counters::sent(vni, None, frame.size(skb));
+            deliver::to_port(skb, vni, segment, (to, peer), &frame)
         }
         None if destination.is_group() || segment.flood() => {
             skb.hand_over(vni.get());
@@ -97,6 +101,6 @@ fn forward<const AGAIN: bool>(
 
 /// Where the stations behind a port are.
 #[inline(always)]
-fn place_of(device: IfIndex, port: Port) -> Place {
+pub(crate) fn place_of(device: IfIndex, port: Port) -> Place {
     Place::Port { device, peer: port.kind() == PortKind::VethPeer }
 }

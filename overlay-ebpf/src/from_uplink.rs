@@ -5,6 +5,7 @@ use overlay_common::{
     header::{
         eth::{self, Payload},
         ipv4, ipv6,
+        vlan::{self, Tags},
     },
     maps::{fdb::Place, jump::Jump},
 };
@@ -12,7 +13,7 @@ use overlay_common::{
 use crate::{
     clock,
     decap::{self, Span, Tunnel},
-    ecn, examine, flood, foreign,
+    deliver, ecn, examine, flood, foreign,
     frame::Frame,
     gso::Headers,
     learn::learn,
@@ -23,18 +24,32 @@ use crate::{
     },
     mark::Mark,
     packet::{self, Packet as _},
-    redirect,
     skb::Skb,
     verdict::{Outcome, Verdict},
 };
 
+/// Bytes of the VLAN tags that a frame can keep.
+const TAGS_LEN: u32 = (vlan::MAX_KEPT * vlan::LEN) as u32;
+
 /// Delivers a packet of one of our tunnels to the ports of its segment; anything else passes.
 #[inline(always)]
 pub(crate) fn handle(skb: &mut Skb) -> Outcome {
+    receive::<false>(skb)
+}
+
+/// The same for a packet that [`handle`] found VLAN tags in, and a segment that keeps them.
+#[inline(always)]
+pub(crate) fn handle_tagged(skb: &mut Skb) -> Outcome {
+    receive::<true>(skb)
+}
+
+#[inline(always)]
+fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
     let Some(uplink) = skb.device().and_then(uplinks::get) else {
         return Ok(Verdict::NotOurs);
     };
-    if uplink.has_xdp()
+    if !TAGGED
+        && uplink.has_xdp()
         && let Some((vni, vtep)) = unmark(skb)
     {
         // Without its outer headers the frame must not pass any more.
@@ -42,17 +57,18 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
             return Err(DropReason::OuterVlan);
         }
         let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
-        return deliver(skb, Tunnel::stripped(vni, segment, vtep), Span { start: 0, end: None });
+        return switch::<false>(skb, Tunnel::stripped(vni, segment, vtep), Span { start: 0, end: None });
     }
     if skb.has_vlan_tag() || !skb.is_to_host() {
         return Ok(Verdict::NotOurs);
     }
-    if skb.get::<[u8; decap::HEADERS_LEN as usize]>(0).is_none() {
+    let tags_len = if TAGGED { TAGS_LEN } else { 0 };
+    if TAGGED || skb.get::<[u8; decap::HEADERS_LEN as usize]>(0).is_none() {
         // A short packet stays as it is, and is judged by the bytes that it has.
-        let _ = skb.pull(decap::HEADERS_LEN.min(skb.len()));
+        let _ = skb.pull((decap::HEADERS_LEN + tags_len).min(skb.len()));
     }
     match decap::recognise(skb, foreign::listens)? {
-        Some((tunnel, span)) => deliver(skb, tunnel, span),
+        Some((tunnel, span)) => switch::<TAGGED>(skb, tunnel, span),
         None => Ok(Verdict::NotOurs),
     }
 }
@@ -69,9 +85,22 @@ fn unmark(skb: &mut Skb) -> Option<(Vni, VtepId)> {
 
 /// Switches the inner frame at `span` to the ports of its segment, and to nothing else.
 #[inline(always)]
-fn deliver(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
-    let frame = Frame::parse(skb, span.start)?;
+fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
     let Tunnel { vni, segment, vtep, outer_tos, mark } = tunnel;
+    let parsed = if TAGGED {
+        Frame::parse_tagged(skb, span.start)
+    } else {
+        Frame::parse(skb, span.start).map(|frame| (frame, Tags::NONE))
+    };
+    let (frame, tags) = match parsed {
+        Err(DropReason::InnerVlan) if !TAGGED && segment.keeps_vlan() && span.start != 0 => {
+            return jumps::jump(skb, Jump::TaggedFromUplink);
+        }
+        parsed => parsed?,
+    };
+    // What is read back the verifier takes for any tags at once.
+    skb.hand_over_tags(tags);
+    let frame = if TAGGED { frame.with_tags(skb.tags_handed_over()) } else { frame };
     let now = clock::now();
     learn(skb, vni, segment, frame.source(), Place::Vtep(vtep), now);
 
@@ -86,17 +115,18 @@ fn deliver(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
     if skb.gso_size() != 0 && !is_whole(skb, span, &frame) {
         return Err(DropReason::Merged);
     }
-    let congestion = ecn::change(skb, span.start, frame.payload(), outer_tos)?;
+    let congestion = ecn::change(skb, span.start + frame.network_offset(), frame.payload(), outer_tos)?;
     let packets = skb.packets();
     strip(skb, span, &frame)?;
     congestion.apply(skb, frame.payload()).map_err(|_| DropReason::DecapFailed)?;
     if let Some(mark) = mark {
         skb.set_mark(mark);
     }
-    counters::received(vni, vtep, Size { packets, bytes: skb.len() });
+    let frame = frame.without_tags_in_bytes();
+    counters::received(vni, vtep, Size { packets, ..frame.size(skb) });
     let program = match (examine::from_tunnel(skb, segment, &frame), place) {
         (None, Some(Place::Port { device, peer })) => {
-            return redirect::to_port(skb, device, peer, frame.payload());
+            return deliver::to_port(skb, vni, segment, (device, peer), &frame);
         }
         (Some(program), _) => program,
         (None, _) => Jump::ForwardFromTunnel,
@@ -111,13 +141,14 @@ fn deliver(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
 /// packets can be one GSO packet too, the first inner frame followed by the other packets' headers.
 #[inline(always)]
 fn is_whole(skb: &Skb, span: Span, frame: &Frame) -> bool {
-    let Some(headers) = Headers::parse(skb, span.start, frame.payload()) else {
+    let start = span.start + frame.network_offset() - eth::LEN;
+    let Some(headers) = Headers::parse(skb, start, frame.payload()) else {
         return false;
     };
-    headers.is_tcp && headers.end.is_none_or(|end| span.start as u32 + end == skb.len())
+    headers.is_tcp && headers.end.is_none_or(|end| start as u32 + end == skb.len())
 }
 
-/// Takes the outer headers off, and what trails the inner frame.
+/// Takes the outer headers off, what trails the inner frame, and its VLAN tags.
 #[inline(always)]
 fn strip(skb: &mut Skb, span: Span, frame: &Frame) -> Result<(), DropReason> {
     let Span { start, end } = span;
@@ -128,11 +159,12 @@ fn strip(skb: &mut Skb, span: Span, frame: &Frame) -> Result<(), DropReason> {
         skb.resize(end as u32).map_err(|_| DropReason::DecapFailed)?;
     }
     // The kernel leaves no less than an IP header behind the Ethernet header.
-    let shortest = start + eth::LEN + if frame.payload() == Payload::Ipv6 { ipv6::LEN } else { ipv4::LEN };
+    let unwanted = start + frame.network_offset() - eth::LEN;
+    let shortest = unwanted + eth::LEN + if frame.payload() == Payload::Ipv6 { ipv6::LEN } else { ipv4::LEN };
     if (skb.len() as usize) < shortest {
         skb.resize(shortest as u32).map_err(|_| DropReason::DecapFailed)?;
     }
-    skb.remove_room(start as u32, frame.payload()).map_err(|_| DropReason::DecapFailed)?;
-    *skb.get_mut::<[u8; eth::LEN]>(0).ok_or(DropReason::DecapFailed)? = frame.bytes();
+    skb.remove_room(unwanted as u32, frame.payload()).map_err(|_| DropReason::DecapFailed)?;
+    *skb.get_mut::<[u8; eth::LEN]>(0).ok_or(DropReason::DecapFailed)? = frame.plain_bytes();
     Ok(())
 }

@@ -66,7 +66,9 @@ fn strippable(context: &XdpContext) -> Option<(Mark, usize)> {
     let frame = Frame::parse(context, start).ok()?;
     // TC can change the inner header and the packet mark.
     if tunnel.mark.is_some()
-        || !ecn::change(context, start, frame.payload(), tunnel.outer_tos).ok()?.is_none()
+        || !ecn::change(context, start + frame.network_offset(), frame.payload(), tunnel.outer_tos)
+            .ok()?
+            .is_none()
     {
         return None;
     }

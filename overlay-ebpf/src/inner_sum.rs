@@ -19,7 +19,7 @@ const CHUNK: usize = 64;
 /// Chunks of the longest frame.
 const CHUNKS: u32 = (1 << 17) / CHUNK as u32;
 
-/// The sum over a frame as a port sent it, for so many `users`; without any it is 0.
+/// The sum over a frame that was handed over, with the VLAN tags that it keeps, for so many `users`; without any it is 0.
 ///
 /// A transport checksum within may be pending: then the device fills it in after us. So what TCP and UDP add is found
 /// without looking at them.
@@ -39,7 +39,7 @@ fn find(skb: *mut __sk_buff, users: u32) -> u32 {
         Some(sum) => sum,
         None => of_all(skb),
     };
-    u32::from(checksum::fold(sum))
+    u32::from(checksum::fold(sum + skb.tags_handed_over().sum()))
 }
 
 #[inline(always)]

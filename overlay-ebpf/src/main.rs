@@ -17,10 +17,12 @@
 mod atomic;
 mod clock;
 mod decap;
+mod deliver;
 mod ecn;
 mod encap;
 mod examine;
 mod flood;
+mod flood_tagged;
 mod foreign;
 mod forget;
 mod frame;
@@ -29,6 +31,7 @@ mod from_tunnel;
 mod from_uplink;
 mod from_uplink_xdp;
 mod gso;
+mod handover;
 mod helper;
 mod inner_sum;
 mod learn;
@@ -40,7 +43,9 @@ mod reclaim;
 mod redirect;
 mod sighting;
 mod skb;
+mod tagged;
 mod verdict;
+mod vlan;
 
 use aya_ebpf::{
     bindings::{
@@ -86,6 +91,30 @@ fn flood_from_port(context: TcContext) -> i32 {
 #[classifier]
 fn forward_from_tunnel(context: TcContext) -> i32 {
     act(from_tunnel::handle(&mut Skb::new(context)))
+}
+
+/// Reached from `from_port`: a frame on a trunk port, or with VLAN tags.
+#[classifier]
+fn tagged_from_port(context: TcContext) -> i32 {
+    act(tagged::handle(&mut Skb::new(context)))
+}
+
+/// Reached from whatever floods a frame to ports that can need VLAN tags on it.
+#[classifier]
+fn flood_tagged(context: TcContext) -> i32 {
+    act(flood_tagged::handle(&mut Skb::new(context)))
+}
+
+/// Reached from `from_uplink`: a packet whose inner frame keeps its VLAN tags.
+#[classifier]
+fn tagged_from_uplink(context: TcContext) -> i32 {
+    act(from_uplink::handle_tagged(&mut Skb::new(context)))
+}
+
+/// Reached from whatever sends a frame to a port that needs VLAN tags on it.
+#[classifier]
+fn deliver_to_port(context: TcContext) -> i32 {
+    act(deliver::handle(&mut Skb::new(context)))
 }
 
 /// XDP on an uplink: takes outer headers off early, where that is safe. Takes packets in several buffers, so that it can be

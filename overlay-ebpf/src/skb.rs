@@ -65,7 +65,7 @@ impl Skb {
     }
 
     #[inline(always)]
-    fn fields(&self) -> &__sk_buff {
+    pub(crate) fn fields(&self) -> &__sk_buff {
         // SAFETY: the kernel passes a valid context, and rewrites reads of its fields.
         unsafe { &*self.raw() }
     }
@@ -112,19 +112,6 @@ impl Skb {
         Size { packets: self.packets(), bytes: self.len() }
     }
 
-    /// Leaves a word for the program that the frame is handed to.
-    #[inline(always)]
-    pub(crate) fn hand_over(&mut self, word: u32) {
-        // SAFETY: the context is valid, and the words are there for programs.
-        unsafe { (*self.raw()).cb[0] = word };
-    }
-
-    /// The word that the program left that handed the frame over.
-    #[inline(always)]
-    pub(crate) fn handed_over(&self) -> u32 {
-        self.fields().cb[0]
-    }
-
     /// Whether a VLAN tag waits beside the bytes.
     #[inline(always)]
     pub(crate) fn has_vlan_tag(&self) -> bool {
@@ -164,24 +151,30 @@ impl Skb {
         done(unsafe { bpf_skb_pull_data(self.raw(), len) })
     }
 
-    /// Makes room for outer headers in front of the frame; what is in it is undefined, and so is the inner Ethernet
-    /// header, which the caller writes again.
+    /// Makes room for outer headers in front of the frame, and for `tags_len` bytes of VLAN tags; what is in it is undefined,
+    /// and so is the inner Ethernet header, which the caller writes again.
     ///
     /// `bpf_skb_adjust_room` tells the kernel what the headers will be, which keeps a packet of several segments whole.
     /// Where an earlier tunnel has told it so, the places that it noted then are still right for the inner frame, and
     /// only the outer ones have to move. What is not IP gets plain room.
     #[inline(always)]
-    pub(crate) fn make_room(&mut self, payload: Payload, family: Family) -> Result<Room, Refused> {
-        const UDP_IN_ETHERNET: u64 = FIXED_GSO
-            | BPF_F_ADJ_ROOM_ENCAP_L4_UDP as u64
-            | BPF_F_ADJ_ROOM_ENCAP_L2_ETH as u64
-            | bpf_f_adj_room_encap_l2(eth::LEN as u64);
-        let (len, network) = match family {
+    pub(crate) fn make_room(
+        &mut self,
+        payload: Payload,
+        family: Family,
+        tags_len: u32,
+    ) -> Result<Room, Refused> {
+        const UDP_IN_ETHERNET: u64 =
+            FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP as u64 | BPF_F_ADJ_ROOM_ENCAP_L2_ETH as u64;
+        let (outer_len, network) = match family {
             Family::Ipv4 => (outer::IPV4_LEN as u32, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4),
             Family::Ipv6 => (outer::IPV6_LEN as u32, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6),
         };
+        let len = outer_len + tags_len;
         if let Payload::Ipv4 | Payload::Ipv6 = payload {
-            match self.ctx.adjust_room(len as i32, BPF_ADJ_ROOM_MAC, UDP_IN_ETHERNET | u64::from(network)) {
+            let inner = bpf_f_adj_room_encap_l2(eth::LEN as u64 + u64::from(tags_len));
+            let flags = UDP_IN_ETHERNET | u64::from(network) | inner;
+            match self.ctx.adjust_room(len as i32, BPF_ADJ_ROOM_MAC, flags) {
                 Ok(()) => return Ok(Room::Announced),
                 Err(EALREADY) => {}
                 Err(_) => return Err(Refused),

@@ -8,7 +8,7 @@ use aya::{
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
     ageing, config, counters, drops, fdb, flood, jump, jump::Jump, learned, member, next_hop, port, segment,
-    uplink, vtep,
+    uplink, vlan, vtep,
 };
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 15] = [
+const MAPS: [&str; 17] = [
     ageing::NAME,
     ageing::RECLAIMED,
     config::NAME,
@@ -36,6 +36,8 @@ const MAPS: [&str; 15] = [
     port::NAME,
     segment::NAME,
     uplink::NAME,
+    vlan::NAME,
+    vlan::TAGS_NAME,
     vtep::NAME,
 ];
 

@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     instance::Instance,
     maps,
+    port::vlans,
 };
 
 /// A name as the kernel takes it.
@@ -57,6 +58,10 @@ pub(crate) fn ports(instance: &Instance) -> Result<Vec<(DeviceName, Device, Port
 /// Fails if the map is gone.
 pub(crate) fn missing_ports(instance: &Instance, vni: Vni) -> Result<Vec<DeviceName>> {
     let ports = ports(instance)?.into_iter();
-    let missing = ports.filter(|(_, device, port)| device.index().is_none() && port.vni() == Some(vni));
+    let trunks = vlans::waited_for(instance, vni)?;
+    let is_of = |name: &DeviceName, port: &Port| {
+        port.vni() == Some(vni) || (port.is_trunk() && trunks.contains(name))
+    };
+    let missing = ports.filter(|(name, device, port)| device.index().is_none() && is_of(name, port));
     Ok(missing.map(|(name, ..)| name).collect())
 }

@@ -11,7 +11,8 @@ use overlay_common::{
     maps::{
         fdb::{FdbEntry, FdbKey, Origin, Place, Removal},
         member::MemberKey,
-        port::PortKind,
+        port::{Port, PortKind},
+        vlan::TagKey,
     },
 };
 
@@ -92,7 +93,9 @@ fn remote_place(instance: &Instance, vni: Vni, remote: IpAddr) -> Result<Place> 
 
 async fn port_place(instance: &Instance, netlink: &Netlink, vni: Vni, name: &str) -> Result<Place> {
     let link = netlink.link(name).await?;
-    let port = maps::ports(instance)?.get(link.index.get())?.filter(|port| port.vni() == Some(vni));
+    let is_mapped = maps::tags(instance)?.get(TagKey::new(link.index, vni))?.is_some();
+    let is_of = |port: &Port| port.vni() == Some(vni) || (port.is_trunk() && is_mapped);
+    let port = maps::ports(instance)?.get(link.index.get())?.filter(is_of);
     let port = port.ok_or_else(|| {
         Error::Missing(format!(
             "{name} is no port of VNI {vni}; `overlay port add {name} --vni {vni}` makes it one"

@@ -37,6 +37,8 @@ pub struct Change {
     pub flap_window: Option<u32>,
     /// Seconds that a station that flaps stays where it is; 0: it may go on moving.
     pub flap_freeze: Option<u32>,
+    /// Whether frames keep their VLAN tags; otherwise those with one are dropped.
+    pub keeps_vlan: Option<bool>,
     /// How outer headers are filled in.
     pub headers: headers::Change,
 }
@@ -54,6 +56,7 @@ impl Change {
             .with_learning(self.learning.unwrap_or(segment.learning()))
             .with_flood(self.flood.unwrap_or(segment.flood()))
             .with_ageing(self.ageing.unwrap_or(segment.ageing()))
+            .with_vlan_kept(self.keeps_vlan.unwrap_or(segment.keeps_vlan()))
             .with_policy(self.headers.apply(*segment.policy()))
     }
 }

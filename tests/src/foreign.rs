@@ -175,6 +175,21 @@ fn load(program_type: u32, condition: &[u64], verdict: i32) -> Result<Loaded> {
     // SAFETY: the attributes hold no pointers.
     let map = unsafe { bpf(MAP_CREATE, &map) }.context("BPF_MAP_CREATE")?;
     let instructions = [condition, &count_and_return(map.as_raw_fd(), verdict)].concat();
+    let (info, name, program) = load_instructions(program_type, &instructions)?;
+    let counter = Map::from_map_data(MapData::from_fd(map)?)?.try_into()?;
+    Ok((counter, info, name, program))
+}
+
+/// A classifier of just these instructions, and the descriptor that keeps it until it is attached.
+pub(crate) fn classifier(instructions: &[u64]) -> Result<(SchedClassifier, OwnedFd)> {
+    let (info, name, fd) = load_instructions(SCHED_CLS, instructions)?;
+    Ok((SchedClassifier::from_program_info(info, name)?, fd))
+}
+
+fn load_instructions(
+    program_type: u32,
+    instructions: &[u64],
+) -> Result<(ProgramInfo, Cow<'static, str>, OwnedFd)> {
     let name = format!("f{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let license = CString::new("GPL")?;
     let mut attributes = ProgramAttributes {
@@ -192,8 +207,7 @@ fn load(program_type: u32, condition: &[u64], verdict: i32) -> Result<Loaded> {
         .filter_map(Result::ok)
         .find(|info| info.name_as_str() == Some(&name))
         .with_context(|| format!("the program {name} is not to be found"))?;
-    let counter = Map::from_map_data(MapData::from_fd(map)?)?.try_into()?;
-    Ok((counter, info, name.into(), program))
+    Ok((info, name.into(), program))
 }
 
 /// Makes a map or a program.
@@ -212,7 +226,7 @@ unsafe fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
 }
 
 /// Encodes an instruction (RFC 9669).
-fn instruction(code: u64, destination: u64, source: u64, offset: i16, value: i32) -> u64 {
+pub(crate) fn instruction(code: u64, destination: u64, source: u64, offset: i16, value: i32) -> u64 {
     code | destination << 8
         | source << 12
         | u64::from(offset.cast_unsigned()) << 16

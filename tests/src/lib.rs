@@ -49,4 +49,5 @@ pub mod tap;
 pub mod testrun;
 pub mod topology;
 pub mod traffic;
+pub mod trunk;
 pub mod wire;

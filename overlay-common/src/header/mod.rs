@@ -12,4 +12,5 @@ pub mod policy;
 pub mod source_ports;
 pub mod traits;
 pub mod udp;
+pub mod vlan;
 pub mod vxlan;

@@ -16,11 +16,27 @@ pub enum Jump {
     FloodFromPort,
     /// Sends a frame out of a tunnel, whose outer headers are off, to where it goes.
     ForwardFromTunnel,
+    /// Takes the VLAN tags off a frame from a port, and finds its segment.
+    TaggedFromPort,
+    /// Takes a packet from the underlay whose inner frame has VLAN tags out of its tunnel.
+    TaggedFromUplink,
+    /// Puts the VLAN tags on a frame that a port's workload shall see, and sends it there.
+    DeliverToPort,
+    /// Sends the copies of a flooded frame to ports, with the VLAN tags that each shall see.
+    FloodTagged,
 }
 
 impl Jump {
     /// All of them, in the order of their slots.
-    pub const ALL: [Self; 3] = [Self::ForwardFromPort, Self::FloodFromPort, Self::ForwardFromTunnel];
+    pub const ALL: [Self; 7] = [
+        Self::ForwardFromPort,
+        Self::FloodFromPort,
+        Self::ForwardFromTunnel,
+        Self::TaggedFromPort,
+        Self::TaggedFromUplink,
+        Self::DeliverToPort,
+        Self::FloodTagged,
+    ];
 
     /// The slot in `JUMPS`.
     #[inline(always)]
@@ -36,6 +52,10 @@ impl Jump {
             Self::ForwardFromPort => "forward_from_port",
             Self::FloodFromPort => "flood_from_port",
             Self::ForwardFromTunnel => "forward_from_tunnel",
+            Self::TaggedFromPort => "tagged_from_port",
+            Self::TaggedFromUplink => "tagged_from_uplink",
+            Self::DeliverToPort => "deliver_to_port",
+            Self::FloodTagged => "flood_tagged",
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod parked;
 pub mod port;
 pub mod segment;
 pub mod uplink;
+pub mod vlan;
 pub mod vtep;
 
 /// Implements `aya::Pod` for map keys and values; with [`bytemuck::Pod`] derived, they are plain data.

@@ -11,6 +11,9 @@ pub const NAME: &str = "PORTS";
 /// Ports an instance can have.
 pub const MAX_ENTRIES: usize = 1 << 14;
 
+/// The port is a trunk.
+const TRUNK: u32 = 1;
+
 /// A port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -18,6 +21,7 @@ pub struct Port {
     vni: u32,
     kind: u32,
     learn_limit: u32,
+    flags: u32,
 }
 
 map_data!(Port);
@@ -36,7 +40,7 @@ impl Port {
     /// A port of segment `vni`.
     #[must_use]
     pub const fn new(vni: Vni, kind: PortKind) -> Self {
-        Self { vni: vni.get(), kind: kind as u32, learn_limit: 0 }
+        Self { vni: vni.get(), kind: kind as u32, learn_limit: 0, flags: 0 }
     }
 
     /// The same, with frames handed over in another way.
@@ -45,7 +49,25 @@ impl Port {
         Self { kind: kind as u32, ..self }
     }
 
-    /// The segment. `None` only for an entry that no constructor made.
+    /// A trunk port: its VLANs are segments of their own, by the maps `VLANS` and `TAGS`; frames without a tag belong to
+    /// `native`, if there is one.
+    #[must_use]
+    pub const fn trunk(native: Option<Vni>, kind: PortKind) -> Self {
+        let vni = match native {
+            Some(vni) => vni.get(),
+            None => 0,
+        };
+        Self { vni, kind: kind as u32, learn_limit: 0, flags: TRUNK }
+    }
+
+    /// Whether VLANs of the port are segments of their own.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_trunk(&self) -> bool {
+        self.flags & TRUNK != 0
+    }
+
+    /// The segment of frames without a VLAN tag. `None` only for a trunk port without one.
     #[inline(always)]
     #[must_use]
     pub const fn vni(&self) -> Option<Vni> {
@@ -70,5 +92,19 @@ impl Port {
     #[must_use]
     pub const fn with_learn_limit(self, stations: u32) -> Self {
         Self { learn_limit: stations, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trunks() {
+        let plain = Port::new(Vni::MAX, PortKind::VethPeer);
+        assert!(!plain.is_trunk() && plain.vni() == Some(Vni::MAX));
+        let trunk = Port::trunk(None, PortKind::VethPeer);
+        assert!(trunk.is_trunk() && trunk.vni().is_none() && trunk.kind() == PortKind::VethPeer);
+        assert_eq!(Port::trunk(Some(Vni::MAX), PortKind::Device).vni(), Some(Vni::MAX));
     }
 }

@@ -17,6 +17,11 @@ pub const DEFAULT_AGEING: u32 = 300;
 const LEARNING: u32 = 1;
 const FLOOD: u32 = 1 << 1;
 
+/// Of the field `vlan`: VLAN tags of frames are kept.
+const KEEP: u32 = 1;
+/// Of the field `vlan`: a trunk port has a VLAN for the segment.
+const TRUNKS: u32 = 1 << 1;
+
 /// The settings of a segment.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -27,6 +32,7 @@ pub struct Segment {
     flap_moves: u32,
     flap_window: u32,
     flap_freeze: u32,
+    vlan: u32,
     policy: Policy,
 }
 
@@ -79,6 +85,32 @@ impl Segment {
     #[must_use]
     pub const fn with_flood(self, on: bool) -> Self {
         self.with(FLOOD, on)
+    }
+
+    /// Whether frames keep their VLAN tags; otherwise those with one are dropped (RFC 7348, section 6.1).
+    #[inline(always)]
+    #[must_use]
+    pub const fn keeps_vlan(self) -> bool {
+        self.vlan & KEEP != 0
+    }
+
+    /// Whether a trunk port has a VLAN for the segment.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_trunks(self) -> bool {
+        self.vlan & TRUNKS != 0
+    }
+
+    /// The same with VLAN tags kept or not.
+    #[must_use]
+    pub const fn with_vlan_kept(self, keep: bool) -> Self {
+        Self { vlan: if keep { self.vlan | KEEP } else { self.vlan & !KEEP }, ..self }
+    }
+
+    /// The same, noting whether a trunk port has a VLAN for the segment.
+    #[must_use]
+    pub const fn with_trunks(self, any: bool) -> Self {
+        Self { vlan: if any { self.vlan | TRUNKS } else { self.vlan & !TRUNKS }, ..self }
     }
 
     /// How many stations can be learned in the segment at a time; 0: any number.
@@ -136,6 +168,9 @@ mod tests {
         assert!(!segment.with_learning(false).learning());
         assert!(segment.with_learning(false).flood());
         assert!(segment.with_flood(false).with_flood(true).flood());
+        assert!(!segment.keeps_vlan() && !segment.has_trunks());
+        assert!(segment.with_vlan_kept(true).keeps_vlan() && !segment.with_vlan_kept(true).has_trunks());
+        assert!(!segment.with_trunks(true).with_vlan_kept(true).with_trunks(false).has_trunks());
         assert_eq!(segment.with_ageing(7).with_flood(false).ageing(), 7);
         let rule = FlapRule { moves: 9, window: 8, freeze: 7 };
         assert_eq!(segment.flap_rule(), FlapRule::default());

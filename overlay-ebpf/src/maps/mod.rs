@@ -12,7 +12,9 @@ pub(crate) mod members;
 pub(crate) mod next_hops;
 pub(crate) mod ports;
 pub(crate) mod segments;
+pub(crate) mod tags;
 pub(crate) mod uplinks;
+pub(crate) mod vlans;
 pub(crate) mod vteps;
 
 /// `BPF_F_NO_PREALLOC`: entries take memory as they come, so that generous sizes cost nothing.

@@ -8,10 +8,15 @@ use serde::Serialize;
 
 use super::{
     Session,
-    output::{Table, out_of},
+    output::{Table, or_dash, out_of},
     parse::{ExistOk, MissingOk, address},
 };
-use crate::{error::Result, port};
+use crate::{
+    error::{Error, Result},
+    membership::Membership,
+    port,
+    trunk::{self, VlanMap},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Port {
@@ -28,9 +33,12 @@ pub(super) enum Port {
         /// Largest IP packet of the host's own device, in bytes [default: what fits the uplinks]
         #[arg(long, value_name = "N", requires = "create")]
         mtu: Option<u32>,
-        /// Number of the segment, which is made if it is not there
-        #[arg(long)]
-        vni: Vni,
+        /// Number of the segment, which is made if it is not there; with --vlan, that of frames without a tag
+        #[arg(long, required_unless_present = "vlan")]
+        vni: Option<Vni>,
+        /// Make it a trunk port: its VLANs are segments of their own, which are made if they are not there
+        #[arg(long, value_name = "VID:VNI,FIRST-LAST:VNI,...", conflicts_with = "create")]
+        vlan: Option<VlanMap>,
         /// Learn no more stations behind it at a time; 0: any number
         #[arg(long, value_name = "N", default_value_t = 0)]
         learn_limit: u32,
@@ -45,6 +53,9 @@ pub(super) enum Port {
         #[arg(long, value_name = "N")]
         learn_limit: u32,
     },
+    /// Change the VLANs of a trunk port
+    #[command(subcommand)]
+    Vlan(PortVlan),
     /// Make a port an ordinary device again
     Del {
         /// Name of the device
@@ -56,27 +67,66 @@ pub(super) enum Port {
     Show,
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum PortVlan {
+    /// Let VLANs into segments, which are made if they are not there
+    Add {
+        /// Name of the device
+        device: String,
+        /// The VLANs and their segments
+        #[arg(value_name = "VID:VNI,FIRST-LAST:VNI,...")]
+        vlans: VlanMap,
+        #[command(flatten)]
+        exist_ok: ExistOk,
+    },
+    /// Take VLANs out of segments
+    Del {
+        /// Name of the device
+        device: String,
+        /// The VLANs and their segments
+        #[arg(value_name = "VID:VNI,FIRST-LAST:VNI,...")]
+        vlans: VlanMap,
+        #[command(flatten)]
+        missing_ok: MissingOk,
+    },
+}
+
+#[derive(Serialize)]
+struct Vlan {
+    vid: u16,
+    vni: u32,
+}
+
 #[derive(Serialize)]
 struct Row {
     port: String,
     /// 0: the device is gone.
     ifindex: u32,
-    vni: u32,
+    vni: Option<u32>,
     kind: &'static str,
     learned: u64,
     learn_limit: u32,
     present: bool,
     created: Option<String>,
+    vlans: Vec<Vlan>,
 }
 
 impl Port {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
-            Self::Add { device, create: false, vni, learn_limit, exist_ok, .. } => {
-                exist_ok.apply(port::add(&instance, &netlink, &device, vni, learn_limit).await)
+            Self::Add { device, create: false, vni, vlan, learn_limit, exist_ok, .. } => {
+                let member = membership(vni, vlan)?;
+                exist_ok.apply(port::add(&instance, &netlink, &device, &member, learn_limit).await)
             }
-            Self::Add { device: name, create: true, addresses, mtu, vni, learn_limit, exist_ok } => {
+            Self::Vlan(PortVlan::Add { device, vlans, exist_ok }) => {
+                exist_ok.apply(trunk::add(&instance, &netlink, &device, &vlans).await)
+            }
+            Self::Vlan(PortVlan::Del { device, vlans, missing_ok }) => {
+                missing_ok.apply(trunk::del(&instance, &device, &vlans))
+            }
+            Self::Add { device: name, create: true, addresses, mtu, vni, learn_limit, exist_ok, .. } => {
+                let vni = vni.ok_or_else(no_segment)?;
                 let creation = port::Creation { name, addresses, mtu, learn_limit };
                 exist_ok.apply(port::create(&instance, &netlink, &creation, vni).await)
             }
@@ -92,11 +142,28 @@ impl Port {
     }
 }
 
+/// The segments that the flags name.
+fn membership(vni: Option<Vni>, vlan: Option<VlanMap>) -> Result<Membership> {
+    match (vni, vlan) {
+        (native, Some(vlans)) => {
+            vlans.refuse_native(native)?;
+            Ok(Membership::Trunk(native, vlans))
+        }
+        (Some(vni), None) => Ok(Membership::Segment(vni)),
+        (None, None) => Err(no_segment()),
+    }
+}
+
+fn no_segment() -> Error {
+    Error::Usage("name a segment with --vni, or VLANs with --vlan".to_owned())
+}
+
 fn row(view: port::View) -> Row {
+    let vlans = view.vlans.iter().flat_map(VlanMap::iter);
     Row {
         port: view.name,
         ifindex: view.device.map_or(0, IfIndex::get),
-        vni: view.vni.get(),
+        vni: view.vni.map(Vni::get),
         kind: match view.kind {
             PortKind::VethPeer => "veth-peer",
             PortKind::Device => "device",
@@ -105,18 +172,21 @@ fn row(view: port::View) -> Row {
         learn_limit: view.learn_limit,
         present: view.device.is_some(),
         created: view.created,
+        vlans: vlans.map(|(vid, vni)| Vlan { vid: vid.get(), vni: vni.get() }).collect(),
     }
 }
 
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(["PORT", "IFINDEX", "VNI", "KIND", "LEARNED"]);
+    let mut table = Table::new(["PORT", "IFINDEX", "VNI", "KIND", "LEARNED", "VLANS"]);
     for row in rows {
+        let vlans: Vec<_> = row.vlans.iter().map(|vlan| format!("{}:{}", vlan.vid, vlan.vni)).collect();
         table.row([
             row.port.clone(),
             if row.present { row.ifindex.to_string() } else { "gone".to_owned() },
-            row.vni.to_string(),
+            or_dash(row.vni.as_ref()),
             row.kind.to_owned(),
             out_of(row.learned, row.learn_limit),
+            if vlans.is_empty() { "-".to_owned() } else { vlans.join(",") },
         ]);
     }
     table

@@ -1,6 +1,6 @@
 //! `overlay vni`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use overlay_common::Vni as Number;
 use serde::Serialize;
 
@@ -71,8 +71,20 @@ pub(super) struct Settings {
     /// Leave a station that flaps where it is for so long; 0: let it move on [default: 0]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=LONGEST))]
     flap_freeze: Option<u32>,
+    /// What to do with frames that have VLAN tags: drop them, or keep the tags inside the tunnel [default: drop]
+    #[arg(long, value_enum)]
+    vlan: Option<Tagged>,
     #[command(flatten)]
     headers: Headers,
+}
+
+/// What becomes of frames that have VLAN tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Tagged {
+    /// They are dropped
+    Drop,
+    /// They keep their tags, two at most
+    Keep,
 }
 
 /// A year, in seconds.
@@ -84,6 +96,7 @@ impl From<Settings> for Change {
             learning: settings.learning.map(bool::from),
             flood: settings.flood.map(bool::from),
             ageing: settings.ageing,
+            keeps_vlan: settings.vlan.map(|tagged| tagged == Tagged::Keep),
             headers: settings.headers.into(),
             learn_limit: settings.learn_limit,
             flap_moves: settings.flap_moves,
@@ -115,6 +128,7 @@ struct Row {
     flap_freeze_s: u32,
     ports: Vec<String>,
     remotes: Vec<String>,
+    vlan: &'static str,
     #[serde(flatten)]
     headers: Shown,
 }
@@ -165,6 +179,7 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         flap_freeze_s: rule.freeze,
         ports: view.ports.into_iter().map(name_of).collect(),
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
+        vlan: if view.settings.keeps_vlan() { "keep" } else { "drop" },
         headers: view.settings.policy().into(),
     }
 }
@@ -173,7 +188,7 @@ fn table(rows: &[Row]) -> Table {
     let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
     let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
     let mut table =
-        Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "LEARNED", "PORTS", "REMOTES", "HEADERS"]);
+        Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "LEARNED", "VLAN", "PORTS", "REMOTES", "HEADERS"]);
     for row in rows {
         table.row([
             row.vni.to_string(),
@@ -181,6 +196,7 @@ fn table(rows: &[Row]) -> Table {
             on_off(row.flood),
             if row.ageing_s == 0 { "never".to_owned() } else { format!("{}s", row.ageing_s) },
             out_of(row.learned, row.learn_limit),
+            row.vlan.to_owned(),
             list(&row.ports),
             list(&row.remotes),
             row.headers.particulars(),

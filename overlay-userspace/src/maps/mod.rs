@@ -18,10 +18,11 @@ use overlay_common::maps::{
     device::{self, Device, DeviceName},
     fdb::FdbKey,
     member::{self, MemberKey},
-    parked::{self, Parked},
+    parked::{self, Parked, ParkedVlan},
     port::{self, Port},
     segment::{self, Segment},
     uplink::{self, Uplink},
+    vlan::{self, TagKey, VlanKey},
 };
 
 use crate::{
@@ -92,6 +93,33 @@ pub fn parked(instance: &Instance) -> Result<Table<FdbKey, Parked>> {
     Table::open(instance, parked::NAME)
 }
 
+/// `PARKED_VLANS`: VLANs that wait for a trunk port, to VNI.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn parked_vlans(instance: &Instance) -> Result<Table<ParkedVlan, u32>> {
+    Table::open(instance, parked::VLANS_NAME)
+}
+
+/// `VLANS`: VLAN of a trunk port to VNI.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn vlans(instance: &Instance) -> Result<Table<VlanKey, u32>> {
+    Table::open(instance, vlan::NAME)
+}
+
+/// `TAGS`: segment on a trunk port to VLAN id.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn tags(instance: &Instance) -> Result<Table<TagKey, u32>> {
+    Table::open(instance, vlan::TAGS_NAME)
+}
+
 /// Makes the maps that only commands use.
 ///
 /// # Errors
@@ -99,5 +127,6 @@ pub fn parked(instance: &Instance) -> Result<Table<FdbKey, Parked>> {
 /// Fails if the kernel refuses one.
 pub fn create(instance: &Instance) -> Result<()> {
     Table::<DeviceName, Device>::create(instance, device::NAME, device::MAX_ENTRIES)?;
-    Table::<FdbKey, Parked>::create(instance, parked::NAME, parked::MAX_ENTRIES)
+    Table::<FdbKey, Parked>::create(instance, parked::NAME, parked::MAX_ENTRIES)?;
+    Table::<ParkedVlan, u32>::create(instance, parked::VLANS_NAME, vlan::MAX_ENTRIES)
 }

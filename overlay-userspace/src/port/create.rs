@@ -11,12 +11,13 @@ use overlay_common::{
     },
 };
 
-use super::{refuse_taken, settle};
+use super::settle;
 use crate::{
     devices,
     error::{Error, Result},
     instance::Instance,
     maps::{self, vteps::Vteps},
+    membership::Membership,
     netlink::Netlink,
 };
 
@@ -52,7 +53,7 @@ pub async fn create(instance: &Instance, netlink: &Netlink, creation: &Creation,
     let key = devices::name(&port).map_err(|_| {
         Error::Usage(format!("--create {name}: the port is named {port}, so 13 bytes are the most"))
     })?;
-    refuse_taken(instance, key, vni)?;
+    Membership::Segment(vni).refuse_taken(instance, key)?;
     let links = netlink.links().await?;
     if let Some(link) = links.iter().find(|link| link.name == *name || link.name == port) {
         return Err(Error::Conflict(format!(
@@ -85,7 +86,7 @@ async fn build(
     }
     let settings = Port::new(vni, PortKind::Device).with_learn_limit(creation.learn_limit);
     let device = Device::new(Role::Port(settings)).with_created();
-    settle(instance, netlink, &link, key, device).await?;
+    settle(instance, netlink, &link, (key, device), &Membership::Segment(vni)).await?;
     netlink.bring_up(link.index).await?;
     netlink.bring_up(host.index).await
 }

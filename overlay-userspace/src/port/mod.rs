@@ -2,6 +2,7 @@
 
 mod create;
 pub(crate) mod stations;
+pub(crate) mod vlans;
 
 pub use create::{Creation, create};
 
@@ -23,8 +24,10 @@ use crate::{
     fdb, grace, hook,
     instance::Instance,
     maps,
+    membership::Membership,
     netlink::{Link, LinkKind, Netlink},
     segment,
+    trunk::{self, VlanMap},
     undo::Undo,
 };
 
@@ -35,8 +38,8 @@ pub struct View {
     pub name: String,
     /// Its device; `None`: it is gone, and the port waits for one of that name.
     pub device: Option<IfIndex>,
-    /// Its segment.
-    pub vni: Vni,
+    /// Its segment; of a trunk port, that of frames without a VLAN tag, if there is one.
+    pub vni: Option<Vni>,
     /// How frames are handed to its workload.
     pub kind: PortKind,
     /// How many stations are learned behind it.
@@ -45,46 +48,33 @@ pub struct View {
     pub learn_limit: u32,
     /// The device of the host itself that was made with the port.
     pub created: Option<String>,
+    /// Which VLANs are which segments; `None`: the port is no trunk.
+    pub vlans: Option<VlanMap>,
 }
 
-/// Makes a device a port of a segment, which is made if it is not there. At most `learn_limit` stations are learned
+/// Makes a device a port of segments, which are made if they are not there. At most `learn_limit` stations are learned
 /// behind it; 0: any number.
 ///
 /// # Errors
 ///
-/// [`Error::Exists`] if it is one already, [`Error::Conflict`] if it is one of another segment or instance;
+/// [`Error::Exists`] if it is one already, [`Error::Conflict`] if it is one of other segments or of another instance;
 /// [`Error::Failed`] if it cannot be one.
 pub async fn add(
     instance: &Instance,
     netlink: &Netlink,
     name: &str,
-    vni: Vni,
+    member: &Membership,
     learn_limit: u32,
 ) -> Result<()> {
     let key = devices::name(name)?;
     let link = netlink.link(name).await?;
-    refuse_taken(instance, key, vni)?;
-    let kind = checked(instance, &link)?;
-    let device = Device::new(Role::Port(Port::new(vni, kind).with_learn_limit(learn_limit)));
-    let added = settle(instance, netlink, &link, key, device).await;
+    member.refuse_taken(instance, key)?;
+    let port = member.port(checked(instance, &link)?).with_learn_limit(learn_limit);
+    let added = settle(instance, netlink, &link, (key, Device::new(Role::Port(port))), member).await;
     if added.is_err() {
         let _ = hook::tidy(instance, netlink, link.index).await;
     }
     added
-}
-
-/// Refuses a name that is wanted already, by this instance or as a port by another.
-fn refuse_taken(instance: &Instance, key: DeviceName, vni: Vni) -> Result<()> {
-    let name = key.as_str();
-    match maps::devices(instance)?.get(key)?.map(|device| device.role()) {
-        Some(Role::Port(port)) => {
-            let own = port.vni().map_or(0, Vni::get);
-            let message = format!("{name} is a port of VNI {own} already; `overlay port del {name}` first");
-            Err(if own == vni.get() { Error::Exists(message) } else { Error::Conflict(message) })
-        }
-        Some(Role::Uplink(_)) => Err(Error::Failed(format!("{name} is an uplink, and cannot be a port too"))),
-        None => Ok(()),
-    }
 }
 
 /// A device that can be a port, and how frames are handed to it.
@@ -125,26 +115,35 @@ async fn settle(
     instance: &Instance,
     netlink: &Netlink,
     link: &Link,
-    name: DeviceName,
-    device: Device,
+    (name, device): (DeviceName, Device),
+    member: &Membership,
 ) -> Result<()> {
     let Role::Port(port) = device.role() else { return Ok(()) };
+    let tc = instance.config()?.tc();
+    let links = netlink.links().await?;
     let mut undo = Undo::new();
-    if let Some(vni) = port.vni() {
-        segment::ensure(instance, &netlink.links().await?, vni, &mut undo)?;
+    for vni in member.vnis() {
+        segment::ensure(instance, &links, vni, &mut undo)?;
     }
     undo.push(|| {
         let _ = maps::devices(instance).and_then(|mut devices| devices.remove(name));
     });
     maps::devices(instance)?.put(name, &device.with_index(Some(link.index)))?;
-    attach(instance, instance.config()?.tc(), link, port)?;
+    attach(instance, tc, link, port)?;
+    if let Membership::Trunk(_, vlans) = member {
+        undo.push(|| {
+            let _ = hook::detach_tc(instance, tc, link.index, FROM_PORT);
+            let _ = trunk::unmap(instance, link.index, vlans);
+            let _ = forget(instance, link.index);
+        });
+        trunk::map(instance, link.index, vlans)?;
+    }
     undo.disarm();
     Ok(())
 }
 
-/// Lets frames in by a port's device. What was done is undone if that fails.
+/// Lets frames in by a port's device; of a trunk port, those without a VLAN tag. What was done is undone if that fails.
 pub(crate) fn attach(instance: &Instance, tc: TcHook, link: &Link, port: Port) -> Result<()> {
-    let Some(vni) = port.vni() else { return Ok(()) };
     let mut undo = Undo::new();
     undo.push(|| {
         let _ = forget(instance, link.index);
@@ -156,7 +155,9 @@ pub(crate) fn attach(instance: &Instance, tc: TcHook, link: &Link, port: Port) -
         let _ = hook::detach_tc(instance, tc, link.index, FROM_PORT);
     });
     hook::attach_tc(instance, tc, link, FROM_PORT)?;
-    maps::flood::change(instance, vni, |list| list.add_port(link.index))?;
+    if let Some(vni) = port.vni() {
+        maps::flood::change(instance, vni, |list| list.add_port(link.index))?;
+    }
     undo.disarm();
     Ok(())
 }
@@ -169,6 +170,7 @@ pub(crate) fn attach(instance: &Instance, tc: TcHook, link: &Link, port: Port) -
 pub async fn del(instance: &Instance, netlink: &Netlink, name: &str) -> Result<()> {
     let (key, device, _) = find(instance, name)?;
     stations::forget_parked(instance, key)?;
+    vlans::forget_parked(instance, key)?;
     maps::devices(instance)?.remove(key)?;
     let Some(index) = device.index() else { return Ok(()) };
     hook::detach_tc(instance, instance.config()?.tc(), index, FROM_PORT)?;
@@ -204,7 +206,7 @@ pub(crate) fn present(instance: &Instance, name: &str) -> Result<IfIndex> {
 }
 
 /// The port of that name, or the one that was made with the host's device of that name.
-fn find(instance: &Instance, name: &str) -> Result<(DeviceName, Device, Port)> {
+pub(crate) fn find(instance: &Instance, name: &str) -> Result<(DeviceName, Device, Port)> {
     let is_meant = |(key, device, _): &(DeviceName, Device, Port)| {
         key.as_str() == name || create::host_end(*key, device).is_some_and(|host| host == name)
     };
@@ -216,8 +218,12 @@ fn find(instance: &Instance, name: &str) -> Result<(DeviceName, Device, Port)> {
 /// Removes a port from every map, the stations behind it last, when nothing learns them any more.
 pub(crate) fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
     let mut ports = maps::ports(instance)?;
-    let vni = ports.get(device.get())?.and_then(|port| port.vni());
+    let port = ports.get(device.get())?;
+    let vni = port.and_then(|port| port.vni());
     ports.remove(device.get())?;
+    if let Some(vlans) = port.map(|port| trunk::map_of(instance, device, port)).transpose()?.flatten() {
+        trunk::unmap(instance, device, &vlans)?;
+    }
     if let Some(vni) = vni {
         maps::flood::change(instance, vni, |list| {
             list.remove_port(device);
@@ -237,7 +243,6 @@ pub(crate) fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
 pub fn show(instance: &Instance) -> Result<Vec<View>> {
     let mut views = Vec::new();
     for (key, device, port) in devices::ports(instance)? {
-        let Some(vni) = port.vni() else { continue };
         let learned = match device.index() {
             Some(index) => maps::learned::count(instance, LearnedKey::port(index))?,
             None => 0,
@@ -245,11 +250,12 @@ pub fn show(instance: &Instance) -> Result<Vec<View>> {
         views.push(View {
             name: key.as_str().to_owned(),
             device: device.index(),
-            vni,
+            vni: port.vni(),
             kind: port.kind(),
             learned,
             learn_limit: port.learn_limit(),
             created: create::host_end(key, &device),
+            vlans: vlans::of(instance, key, &device, port)?,
         });
     }
     Ok(views)

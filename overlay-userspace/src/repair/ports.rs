@@ -9,11 +9,11 @@ use crate::{
     error::Result,
     hook, maps,
     netlink::Link,
-    port::{self, stations},
+    port::{self, stations, vlans},
 };
 
 impl Pass<'_> {
-    /// Forgets a port's device that is gone. The port's settings and the stations put behind it are kept for the next.
+    /// Forgets a port's device that is gone. The port's settings and VLANs, and the stations put behind it, are kept for the next.
     pub(super) fn retire_port(&mut self, wanted: &mut Wanted, old: IfIndex, port: Port) -> Result<()> {
         let settings = maps::ports(self.instance)?.get(old.get())?.unwrap_or(port);
         wanted.device = wanted.device.with_port(settings);
@@ -23,6 +23,10 @@ impl Pass<'_> {
                 "{lost} stations behind port {} are forgotten: too many wait",
                 wanted.name.as_str()
             ));
+        }
+        let lost = vlans::park(self.instance, wanted.name, old, settings)?;
+        if lost > 0 {
+            self.warn(format!("{lost} VLANs of port {} are forgotten: too many wait", wanted.name.as_str()));
         }
         port::forget(self.instance, old)?;
         hook::forget_tc(self.instance, self.tc(), old, FROM_PORT)?;
@@ -35,10 +39,16 @@ impl Pass<'_> {
         hook::forget_tc(self.instance, self.tc(), link.index, FROM_PORT)?;
         // Where somebody only detached the program.
         stations::park(self.instance, name, link.index)?;
-        let attached = port::attach(self.instance, self.tc(), link, port.with_kind(kind));
-        if attached.is_err() {
+        vlans::park(self.instance, name, link.index, port)?;
+        let served = port::attach(self.instance, self.tc(), link, port.with_kind(kind)).and_then(|()| {
+            vlans::unpark(self.instance, name, link.index).inspect_err(|_| {
+                let _ = hook::detach_tc(self.instance, self.tc(), link.index, FROM_PORT);
+                let _ = port::forget(self.instance, link.index);
+            })
+        });
+        if served.is_err() {
             let _ = hook::tidy(self.instance, self.netlink, link.index).await;
-            return attached;
+            return served;
         }
         stations::unpark(self.instance, name, link.index, kind)
     }
@@ -64,6 +74,7 @@ impl Pass<'_> {
     /// Forgets a port for good, whose name another one has.
     pub(super) fn oust(&mut self, wanted: &Wanted) -> Result<()> {
         stations::forget_parked(self.instance, wanted.name)?;
+        vlans::forget_parked(self.instance, wanted.name)?;
         self.did(Repair::Ousted(wanted.name));
         Ok(())
     }

@@ -1,0 +1,17 @@
+use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
+use overlay_common::{
+    IfIndex, Vid, Vni,
+    maps::vlan::{MAX_ENTRIES, VlanKey},
+};
+
+use super::NO_PREALLOC;
+
+#[btf_map]
+static VLANS: HashMap<VlanKey, u32, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
+
+/// The segment that the VLAN `vid` of the trunk port `device` is.
+#[inline(always)]
+pub(crate) fn get(device: IfIndex, vid: Vid) -> Option<Vni> {
+    // SAFETY: userspace replaces the value as a whole.
+    unsafe { VLANS.get(VlanKey::new(device, vid)) }.and_then(|vni| Vni::new(*vni))
+}
