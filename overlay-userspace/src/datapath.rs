@@ -7,7 +7,8 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    config, counters, drops, fdb, flood, jump, jump::Jump, member, next_hop, port, segment, uplink, vtep,
+    config, counters, drops, fdb, flood, jump, jump::Jump, member, neighbour, next_hop, port, segment,
+    uplink, vtep,
 };
 
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 12] = [
+const MAPS: [&str; 13] = [
     config::NAME,
     counters::NAME,
     drops::NAME,
@@ -27,6 +28,7 @@ const MAPS: [&str; 12] = [
     flood::NAME,
     jump::NAME,
     member::NAME,
+    neighbour::NAME,
     next_hop::NAME,
     port::NAME,
     segment::NAME,

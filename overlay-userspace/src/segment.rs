@@ -8,7 +8,7 @@ use overlay_common::{
 use crate::{
     error::{Error, Result},
     instance::Instance,
-    maps,
+    maps, neigh,
     netlink::{Link, Netlink},
     undo::Undo,
 };
@@ -22,6 +22,12 @@ pub struct Change {
     pub flood: Option<bool>,
     /// Seconds after which a learned station that sends nothing is forgotten; 0: never.
     pub ageing: Option<u32>,
+    /// Whether ARP and ND are answered where the answer is known.
+    pub suppress: Option<bool>,
+    /// Whether requests for addresses that are not known are dropped instead of flooded.
+    pub drop_unknown_neighbour: Option<bool>,
+    /// Whether addresses are learned from DHCP too.
+    pub snoop_dhcp: Option<bool>,
 }
 
 impl Change {
@@ -30,6 +36,21 @@ impl Change {
             .with_learning(self.learning.unwrap_or(segment.learning()))
             .with_flood(self.flood.unwrap_or(segment.flood()))
             .with_ageing(self.ageing.unwrap_or(segment.ageing()))
+            .with_suppress(self.suppress.unwrap_or(segment.suppress()))
+            .with_unknown_neighbour_dropped(
+                self.drop_unknown_neighbour.unwrap_or(segment.drops_unknown_neighbour()),
+            )
+            .with_snoop_dhcp(self.snoop_dhcp.unwrap_or(segment.snoop_dhcp()))
+    }
+
+    /// Refuses to turn on what does nothing in the segment as it will be.
+    fn check(self, segment: Segment) -> Result<()> {
+        let idle = match (segment.suppress(), self.drop_unknown_neighbour, self.snoop_dhcp) {
+            (false, Some(true), _) => "--suppress-unknown drop",
+            (false, _, Some(true)) => "--snoop-dhcp on",
+            _ => return Ok(()),
+        };
+        Err(Error::Usage(format!("{idle} does nothing without --suppress on; name both")))
     }
 }
 
@@ -55,6 +76,7 @@ pub async fn add(instance: &Instance, netlink: &Netlink, vni: Vni, change: Chang
     if maps::segments(instance)?.get(vni.get())?.is_some() {
         return Err(Error::Exists(format!("VNI {vni} exists already; `overlay vni set` changes it")));
     }
+    change.check(change.apply(Segment::default()))?;
     refuse_foreign(instance, &netlink.links().await?, vni)?;
     let mut undo = Undo::new();
     create(instance, vni, change, &mut undo)?;
@@ -93,6 +115,7 @@ fn forget(instance: &Instance, vni: Vni) -> Result<()> {
     maps::segments(instance)?.remove(vni.get())?;
     maps::flood::open(instance)?.remove(vni.get())?;
     maps::fdb::remove_where(instance, |key, _| key.vni() == Some(vni))?;
+    maps::neighbours::remove_where(instance, |key, _| key.vni() == Some(vni))?;
     maps::counters::stop(instance, vni, None)
 }
 
@@ -118,8 +141,14 @@ fn refuse_foreign(instance: &Instance, links: &[Link], vni: Vni) -> Result<()> {
 /// [`Error::Missing`] if it is not there.
 pub fn set(instance: &Instance, vni: Vni, change: Change) -> Result<()> {
     let mut segments = maps::segments(instance)?;
-    let segment = segments.get(vni.get())?.ok_or_else(|| missing(vni))?;
-    segments.put(vni.get(), &change.apply(segment))
+    let segment = change.apply(segments.get(vni.get())?.ok_or_else(|| missing(vni))?);
+    change.check(segment)?;
+    segments.put(vni.get(), &segment)?;
+    if segment.suppress() {
+        return Ok(());
+    }
+    // Nothing keeps them true any more.
+    neigh::flush(instance, vni).map(drop)
 }
 
 /// Removes a segment that has no ports and no tunnels.

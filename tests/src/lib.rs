@@ -11,6 +11,7 @@ pub mod bench;
 pub mod foreign;
 pub mod frame;
 pub mod mesh;
+pub mod neigh;
 pub mod netns;
 pub mod objects;
 pub mod overlay;

@@ -1,9 +1,13 @@
 //! Header code: pure, without a packet or a context, tested on the host.
 
+pub mod arp;
 pub mod checksum;
+pub mod claim;
+pub mod dhcp;
 pub mod eth;
 pub mod ipv4;
 pub mod ipv6;
+pub mod nd;
 pub mod outer;
 pub mod udp;
 pub mod vxlan;

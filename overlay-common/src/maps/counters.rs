@@ -34,6 +34,15 @@ pub struct Counters {
     pub rx_bytes: u64,
     /// Stations that were not learned because the FDB is full; of the segment as a whole, whichever VTEP they are behind.
     pub not_learned: u64,
+    /// Requests for a neighbour (ARP, ND) to everybody in the segment that came from its ports while they are suppressed;
+    /// this and what follows is of the segment as a whole.
+    pub neigh_requests: u64,
+    /// Those of them that were answered here.
+    pub neigh_answered: u64,
+    /// Neighbours that were not learned because there are as many as there can be.
+    pub neigh_not_learned: u64,
+    /// Claims of a neighbour's address that stays another's, whom a command or a control plane gave it.
+    pub neigh_refused: u64,
 }
 
 map_data!(CountersKey, Counters);
@@ -70,5 +79,9 @@ impl core::ops::AddAssign for Counters {
         self.rx_packets += other.rx_packets;
         self.rx_bytes += other.rx_bytes;
         self.not_learned += other.not_learned;
+        self.neigh_requests += other.neigh_requests;
+        self.neigh_answered += other.neigh_answered;
+        self.neigh_not_learned += other.neigh_not_learned;
+        self.neigh_refused += other.neigh_refused;
     }
 }

@@ -9,6 +9,7 @@ pub mod fdb;
 pub mod flood;
 pub mod jump;
 pub mod member;
+pub mod neighbour;
 pub mod next_hop;
 pub mod port;
 pub mod segment;

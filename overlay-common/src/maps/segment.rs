@@ -16,12 +16,18 @@ pub const DEFAULT_AGEING: u32 = 300;
 const LEARNING: u32 = 1;
 const FLOOD: u32 = 1 << 1;
 
+// Of the word `neighbours`.
+const SUPPRESS: u32 = 1;
+const DROP_UNKNOWN: u32 = 1 << 1;
+const SNOOP_DHCP: u32 = 1 << 2;
+
 /// The settings of a segment.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Segment {
     flags: u32,
     ageing: u32,
+    neighbours: u32,
 }
 
 map_data!(Segment);
@@ -29,7 +35,7 @@ map_data!(Segment);
 impl Default for Segment {
     /// Learns and floods; learned stations age in [`DEFAULT_AGEING`] seconds.
     fn default() -> Self {
-        Self { flags: LEARNING | FLOOD, ageing: DEFAULT_AGEING }
+        Self { flags: LEARNING | FLOOD, ageing: DEFAULT_AGEING, neighbours: 0 }
     }
 }
 
@@ -73,6 +79,49 @@ impl Segment {
         self.with(FLOOD, on)
     }
 
+    /// Whether ARP and ND are snooped, and answered where the answer is known.
+    #[inline(always)]
+    #[must_use]
+    pub const fn suppress(&self) -> bool {
+        self.neighbours & SUPPRESS != 0
+    }
+
+    /// Whether a request for a station that no neighbour is known for is dropped instead of flooded.
+    #[inline(always)]
+    #[must_use]
+    pub const fn drops_unknown_neighbour(&self) -> bool {
+        self.neighbours & DROP_UNKNOWN != 0
+    }
+
+    /// Whether DHCP acknowledgements are snooped too.
+    #[inline(always)]
+    #[must_use]
+    pub const fn snoop_dhcp(&self) -> bool {
+        self.neighbours & SNOOP_DHCP != 0
+    }
+
+    /// The same with suppression of ARP and ND on or off.
+    #[must_use]
+    pub const fn with_suppress(self, on: bool) -> Self {
+        self.with_neighbours(SUPPRESS, on)
+    }
+
+    /// The same with requests for unknown stations dropped or flooded.
+    #[must_use]
+    pub const fn with_unknown_neighbour_dropped(self, on: bool) -> Self {
+        self.with_neighbours(DROP_UNKNOWN, on)
+    }
+
+    /// The same with snooping of DHCP on or off.
+    #[must_use]
+    pub const fn with_snoop_dhcp(self, on: bool) -> Self {
+        self.with_neighbours(SNOOP_DHCP, on)
+    }
+
+    const fn with_neighbours(self, flag: u32, on: bool) -> Self {
+        Self { neighbours: if on { self.neighbours | flag } else { self.neighbours & !flag }, ..self }
+    }
+
     const fn with(self, flag: u32, on: bool) -> Self {
         Self { flags: if on { self.flags | flag } else { self.flags & !flag }, ..self }
     }
@@ -89,6 +138,11 @@ mod tests {
         assert!(!segment.with_learning(false).learning());
         assert!(segment.with_learning(false).flood());
         assert!(segment.with_flood(false).with_flood(true).flood());
+        assert!(!segment.suppress() && !segment.drops_unknown_neighbour() && !segment.snoop_dhcp());
+        let suppressing =
+            segment.with_suppress(true).with_snoop_dhcp(true).with_unknown_neighbour_dropped(true);
+        assert!(!suppressing.with_snoop_dhcp(false).snoop_dhcp() && suppressing.suppress());
+        assert!(suppressing.with_suppress(false).drops_unknown_neighbour());
         assert_eq!(segment.with_ageing(7).with_flood(false).ageing(), 7);
     }
 }

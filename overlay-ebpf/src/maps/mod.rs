@@ -7,6 +7,7 @@ pub(crate) mod fdb;
 pub(crate) mod flood;
 pub(crate) mod jumps;
 pub(crate) mod members;
+pub(crate) mod neighbours;
 pub(crate) mod next_hops;
 pub(crate) mod ports;
 pub(crate) mod segments;

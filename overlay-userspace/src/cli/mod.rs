@@ -2,6 +2,7 @@
 
 mod completions;
 mod fdb;
+mod neigh;
 mod output;
 mod parse;
 mod port;
@@ -66,6 +67,9 @@ enum Command {
     /// Where the stations of a segment are
     #[command(subcommand)]
     Fdb(fdb::Fdb),
+    /// Which stations have which addresses, to answer ARP and ND by
+    #[command(subcommand)]
+    Neigh(neigh::Neigh),
     /// Packets, bytes and drops
     Stats(stats::Stats),
     /// Two hosts, two workloads and an overlay between them, in namespaces of their own
@@ -93,11 +97,12 @@ impl Session {
         Instance::open(&self.name()?)
     }
 
-    /// The same, without the ports whose devices are gone and the stations that have aged, and a connection to the kernel.
+    /// The same, without the ports whose devices are gone and the stations and neighbours that have aged, and a connection to the kernel.
     async fn open_with_netlink(&self) -> Result<(Instance, Netlink)> {
         let (instance, netlink) = (self.open()?, Netlink::connect()?);
         crate::port::prune(&instance, &netlink).await?;
         crate::fdb::sweep(&instance)?;
+        crate::neigh::sweep(&instance)?;
         Ok((instance, netlink))
     }
 }
@@ -160,6 +165,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Port(command) => command.run(session).await,
         Command::Tunnel(command) => command.run(session).await,
         Command::Fdb(command) => command.run(session).await,
+        Command::Neigh(command) => command.run(session).await,
         Command::Stats(command) => command.run(session),
         Command::Demo => demo::run().await,
         Command::Completions(_) => Ok(()),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     Session,
     output::Table,
-    parse::{ExistOk, MissingOk, Switch},
+    parse::{ExistOk, MissingOk, Switch, Unknown},
 };
 use crate::{
     error::{Error, Result},
@@ -47,7 +47,7 @@ pub(super) enum Vni {
     },
 }
 
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub(super) struct Settings {
     /// Learn where stations are out of their frames [default: on]
     #[arg(long, value_enum)]
@@ -58,6 +58,15 @@ pub(super) struct Settings {
     /// Forget a learned station that sends nothing for so long; 0: never [default: 300]
     #[arg(long, value_name = "SECONDS")]
     ageing: Option<u32>,
+    /// Answer ARP and ND for stations whose addresses are known [default: off]
+    #[arg(long, value_enum)]
+    suppress: Option<Switch>,
+    /// What to do with ARP and ND requests for addresses that are not known [default: flood]
+    #[arg(long, value_enum)]
+    suppress_unknown: Option<Unknown>,
+    /// Learn addresses from DHCP servers too, whoever says to be one [default: off]
+    #[arg(long, value_enum)]
+    snoop_dhcp: Option<Switch>,
 }
 
 impl From<Settings> for Change {
@@ -66,6 +75,9 @@ impl From<Settings> for Change {
             learning: settings.learning.map(bool::from),
             flood: settings.flood.map(bool::from),
             ageing: settings.ageing,
+            suppress: settings.suppress.map(bool::from),
+            drop_unknown_neighbour: settings.suppress_unknown.map(|what| what == Unknown::Drop),
+            snoop_dhcp: settings.snoop_dhcp.map(bool::from),
         }
     }
 }
@@ -76,6 +88,9 @@ struct Row {
     learning: bool,
     flood: bool,
     ageing_s: u32,
+    suppress: bool,
+    suppress_unknown: &'static str,
+    snoop_dhcp: bool,
     ports: Vec<String>,
     remotes: Vec<String>,
 }
@@ -87,8 +102,8 @@ impl Vni {
             Self::Add { vni, settings, exist_ok } => {
                 exist_ok.apply(segment::add(&instance, &netlink, vni, settings.into()).await)
             }
-            Self::Set { settings: Settings { learning: None, flood: None, ageing: None }, .. } => {
-                Err(Error::Usage("nothing to set; name --learning, --flood or --ageing".to_owned()))
+            Self::Set { settings, .. } if settings == Settings::default() => {
+                Err(Error::Usage("nothing to set; `overlay vni set --help` lists the settings".to_owned()))
             }
             Self::Set { vni, settings } => segment::set(&instance, vni, settings.into()),
             Self::Del { vni, missing_ok } => missing_ok.apply(segment::del(&instance, vni)),
@@ -112,6 +127,9 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         learning: view.settings.learning(),
         flood: view.settings.flood(),
         ageing_s: view.settings.ageing(),
+        suppress: view.settings.suppress(),
+        suppress_unknown: if view.settings.drops_unknown_neighbour() { "drop" } else { "flood" },
+        snoop_dhcp: view.settings.snoop_dhcp(),
         ports: view.ports.into_iter().map(name_of).collect(),
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
     }
@@ -120,13 +138,14 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
 fn table(rows: &[Row]) -> Table {
     let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
     let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
-    let mut table = Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "PORTS", "REMOTES"]);
+    let mut table = Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "SUPPRESS", "PORTS", "REMOTES"]);
     for row in rows {
         table.row([
             row.vni.to_string(),
             on_off(row.learning),
             on_off(row.flood),
             if row.ageing_s == 0 { "never".to_owned() } else { format!("{}s", row.ageing_s) },
+            on_off(row.suppress),
             list(&row.ports),
             list(&row.remotes),
         ]);

@@ -5,6 +5,7 @@ pub mod counters;
 pub mod drops;
 pub mod fdb;
 pub mod flood;
+pub mod neighbours;
 pub mod next_hops;
 mod table;
 pub mod vteps;
