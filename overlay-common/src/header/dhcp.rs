@@ -58,9 +58,8 @@ pub enum Step {
 pub const fn next([code, len, value]: [u8; 3]) -> Step {
     match (code, len, value) {
         (PAD, ..) => Step::Skip(1),
-        (END, ..) => Step::Other,
         (MESSAGE_TYPE, 1, ACK) => Step::Ack,
-        (MESSAGE_TYPE, ..) => Step::Other,
+        (MESSAGE_TYPE | END, ..) => Step::Other,
         (_, len, _) => Step::Skip(2 + len as usize),
     }
 }

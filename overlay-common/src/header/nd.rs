@@ -12,16 +12,16 @@ use super::{
 };
 use crate::{MacAddr, OverlayAddr};
 
-/// Bytes of a message without options: ICMPv6 header and target.
+/// Bytes of a message without options: `ICMPv6` header and target.
 pub const MESSAGE_LEN: usize = Icmpv6Hdr::LEN + 16;
 /// Bytes of the one option that is understood: a link-layer address.
 pub const OPTION_LEN: usize = 8;
 /// Bytes of a packet with it.
 pub const LEN: usize = ipv6::LEN + MESSAGE_LEN + OPTION_LEN;
 
-/// ICMPv6 type of a solicitation.
+/// `ICMPv6` type of a solicitation.
 pub const SOLICITATION: u8 = 135;
-/// ICMPv6 type of an advertisement.
+/// `ICMPv6` type of an advertisement.
 pub const ADVERTISEMENT: u8 = 136;
 
 const ICMPV6: u8 = 58;

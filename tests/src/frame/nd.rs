@@ -11,9 +11,9 @@ pub struct Nd {
     pub ethernet: Ethernet,
     /// The IPv6 header: hop limit 255.
     pub ip: Ipv6,
-    /// ICMPv6 type: 135 solicitation, 136 advertisement.
+    /// `ICMPv6` type: 135 solicitation, 136 advertisement.
     pub kind: u8,
-    /// ICMPv6 code.
+    /// `ICMPv6` code.
     pub code: u8,
     /// The flags of an advertisement: 0x80 router, 0x40 solicited, 0x20 override.
     pub flags: u8,
