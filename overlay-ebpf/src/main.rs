@@ -36,6 +36,7 @@ mod redirect;
 mod skb;
 mod snoop;
 mod suppress;
+mod sweep;
 mod verdict;
 
 use aya_ebpf::{

@@ -18,6 +18,7 @@ use crate::{
     hear::hear,
     maps::{counters, jumps, neighbours, segments},
     skb::Skb,
+    sweep,
     verdict::Outcome,
 };
 
@@ -47,7 +48,9 @@ pub(crate) fn snoop(skb: &Skb, vni: Vni, segment: &Segment, claim: &Claim, now: 
     let Some(entry) = neighbours::entry_mut(key) else {
         if claim.strength != Strength::Confirms {
             let router = claim.router.unwrap_or(false);
-            if !neighbours::add(key, Neighbour::new(key, claim.mac, router, Origin::Learned, now)) {
+            let entry = Neighbour::new(key, claim.mac, router, Origin::Learned, now);
+            let is_there = neighbours::add(key, entry) || sweep::when_due(now) && neighbours::add(key, entry);
+            if !is_there {
                 counters::neighbour_not_learned(vni);
             }
         }

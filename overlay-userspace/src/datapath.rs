@@ -7,7 +7,7 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    config, counters, drops, fdb, flood, jump, jump::Jump, member, neighbour, next_hop, port, segment,
+    config, counters, drops, fdb, flood, jump, jump::Jump, member, neighbour, next_hop, port, segment, swept,
     uplink, vtep,
 };
 
@@ -20,7 +20,7 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 13] = [
+const MAPS: [&str; 14] = [
     config::NAME,
     counters::NAME,
     drops::NAME,
@@ -32,6 +32,7 @@ const MAPS: [&str; 13] = [
     next_hop::NAME,
     port::NAME,
     segment::NAME,
+    swept::NAME,
     uplink::NAME,
     vtep::NAME,
 ];

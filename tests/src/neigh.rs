@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, ensure};
+use aya::maps::{HashMap, Map, MapData};
+use overlay_common::maps::neighbour;
 use serde_json::Value;
 
-use crate::{frame::Mac, topology::Host};
+use crate::{frame::Mac, overlay::Instance, topology::Host};
 
 /// A neighbour as it is shown, but for its age.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,4 +62,18 @@ pub fn requests(host: &Host, vni: u32) -> Result<(u64, u64)> {
     let row = stats(host, vni)?;
     let number = |key: &str| row[key].as_u64().with_context(|| format!("{key}: {row}"));
     Ok((number("requests")?, number("answered")?))
+}
+
+/// Fills the map with learned entries of segment `vni` that were last heard of when the machine started.
+pub fn fill(instance: &Instance<'_>, vni: u32) -> Result<()> {
+    let path = instance.pins().join("maps").join(neighbour::NAME);
+    let data = MapData::from_pin(&path).with_context(|| path.display().to_string())?;
+    let mut map: HashMap<MapData, [u8; 20], [u8; 16]> = Map::HashMap(data).try_into()?;
+    for number in 0..u32::try_from(neighbour::MAX_ENTRIES)? {
+        let mut key = [0xfd; 20];
+        key[..4].copy_from_slice(&vni.to_ne_bytes());
+        key[16..].copy_from_slice(&number.to_be_bytes());
+        map.insert(key, [0; 16], 0)?;
+    }
+    Ok(())
 }

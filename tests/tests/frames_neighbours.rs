@@ -18,6 +18,9 @@ const FROM_PORT: Hook<'_> = Hook::Port(PORT);
 /// A segment that suppresses, whose learning does not come in the way.
 const ON: [&str; 4] = ["--suppress", "on", "--learning", "off"];
 
+/// What makes a message wrong.
+type Change = fn(&mut Nd);
+
 const fn v4(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 1, 0, last)
 }
@@ -186,7 +189,6 @@ fn what_is_not_right_is_not_answered() -> Result<()> {
         passes(&bench, what, &wrong)?;
     }
     passes(&bench, "cut short", &request[..41])?;
-    type Change = fn(&mut Nd);
     let changes: [(&str, Change); 12] = [
         ("hop limit", |nd| nd.ip.hop_limit = 254),
         ("code", |nd| nd.code = 1),

@@ -18,6 +18,9 @@ use overlay_tests::{
 const FROM_PORT: Hook<'_> = Hook::Port(PORT);
 const UPLINK: Hook<'_> = Hook::Uplink("u1");
 
+/// What makes a message wrong.
+type Change = fn(&mut Nd);
+
 const fn v4(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 1, 0, last)
 }
@@ -130,7 +133,6 @@ fn what_is_not_believed_teaches_nothing() -> Result<()> {
         let address = address.parse()?;
         frames.push(arp(1, (STATION, address), (Mac([0; 6]), address)));
     }
-    type Change = fn(&mut Nd);
     let changes: [Change; 9] = [
         |nd| nd.ip.hop_limit = 254,
         |nd| nd.code = 1,
@@ -232,6 +234,16 @@ fn neighbours_age_as_stations_do() -> Result<()> {
     set(&bench, &["--ageing", "0"])?;
     hear(&bench, UPLINK, &announcement(REMOTE, 5))?;
     expect(&bench, v4(5), Some((REMOTE, "learned")))
+}
+
+#[test]
+fn aged_neighbours_make_room_with_no_process_of_ours() -> Result<()> {
+    let lab = lab()?;
+    let bench = bench(&lab, &["--ageing", "1"])?;
+    neigh::fill(&bench.instance, VNI)?;
+    hear(&bench, UPLINK, &announcement(REMOTE, 5))?;
+    let stats = neigh::stats(bench.host(), VNI)?;
+    expect(&bench, v4(5), Some((REMOTE, "learned"))).with_context(|| stats.to_string())
 }
 
 #[test]

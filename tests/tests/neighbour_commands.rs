@@ -2,9 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Context as _, Result, ensure};
-use aya::maps::{HashMap, Map, MapData};
-use overlay_common::maps::neighbour;
+use anyhow::{Result, ensure};
 use overlay_tests::{
     bench::{Bench, Hook, PORT, STATION, VNI, lab},
     frame::{Arp, Mac},
@@ -147,7 +145,7 @@ fn when_there_is_no_room_requests_are_flooded_and_commands_go_before() -> Result
     let bench = Bench::new(&lab, &["--xdp", "off"])?;
     let host = bench.host();
     run(host, &format!("vni set {VNI} --suppress on --ageing 0"))?;
-    fill(&bench)?;
+    neigh::fill(&bench.instance, VNI)?;
     let announcement = Arp::request((STATION, Ipv4Addr::new(10, 1, 0, 1)), Ipv4Addr::new(10, 1, 0, 1));
     bench.run(Hook::Port(PORT), &announcement)?;
     neigh::expect(host, VNI, "10.1.0.1".parse()?, None)?;
@@ -162,19 +160,5 @@ fn when_there_is_no_room_requests_are_flooded_and_commands_go_before() -> Result
     bench.run(Hook::Port(PORT), &request)?;
     neigh::expect(host, VNI, "10.1.0.1".parse()?, Some(&Neighbour::new(STATION, "static")))?;
     ensure!(host.overlay_json(&["neigh", "show"])?.as_array().map(Vec::len) == Some(1));
-    Ok(())
-}
-
-/// Fills the map with learned entries that are as old as the machine.
-fn fill(bench: &Bench<'_>) -> Result<()> {
-    let path = bench.instance.pins().join("maps").join(neighbour::NAME);
-    let data = MapData::from_pin(&path).with_context(|| path.display().to_string())?;
-    let mut map: HashMap<MapData, [u8; 20], [u8; 16]> = Map::HashMap(data).try_into()?;
-    for number in 0..u32::try_from(neighbour::MAX_ENTRIES)? {
-        let mut key = [0xfd; 20];
-        key[..4].copy_from_slice(&VNI.to_ne_bytes());
-        key[16..].copy_from_slice(&number.to_be_bytes());
-        map.insert(key, [0; 16], 0)?;
-    }
     Ok(())
 }

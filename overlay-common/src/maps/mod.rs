@@ -13,6 +13,7 @@ pub mod neighbour;
 pub mod next_hop;
 pub mod port;
 pub mod segment;
+pub mod swept;
 pub mod uplink;
 pub mod vtep;
 

@@ -11,6 +11,7 @@ pub(crate) mod neighbours;
 pub(crate) mod next_hops;
 pub(crate) mod ports;
 pub(crate) mod segments;
+pub(crate) mod swept;
 pub(crate) mod uplinks;
 pub(crate) mod vteps;
 

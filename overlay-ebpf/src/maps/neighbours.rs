@@ -1,4 +1,6 @@
-use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::HashMap, macros::btf_map};
+use core::ffi::c_void;
+
+use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::HashMap, helpers::bpf_for_each_map_elem, macros::btf_map};
 use overlay_common::{
     MacAddr, OverlayAddr, Vni,
     maps::{
@@ -45,4 +47,22 @@ pub(crate) fn entry_mut(key: NeighbourKey) -> Option<&'static mut Neighbour> {
 #[inline(always)]
 pub(crate) fn add(key: NeighbourKey, entry: Neighbour) -> bool {
     matches!(NEIGHBOURS.insert(key, entry, u64::from(BPF_NOEXIST)), Ok(()) | Err(EEXIST))
+}
+
+/// Removes an entry, if it is there.
+#[inline(always)]
+pub(crate) fn remove(key: NeighbourKey) {
+    let _ = NEIGHBOURS.remove(key);
+}
+
+/// What [`for_each`] calls: map, key, entry, and what it was given; returns 0 to go on.
+pub(crate) type Visit =
+    unsafe extern "C" fn(*mut c_void, *const NeighbourKey, *const Neighbour, *mut c_void) -> i64;
+
+/// Calls `visit` with each entry and `context`. It may remove the entry.
+#[inline(always)]
+pub(crate) fn for_each(visit: Visit, context: *mut c_void) {
+    let map = (&raw const NEIGHBOURS).cast_mut().cast();
+    // SAFETY: the map is one, and `visit` takes what the kernel and the caller give it.
+    unsafe { bpf_for_each_map_elem(map, visit as *mut c_void, context, 0) };
 }

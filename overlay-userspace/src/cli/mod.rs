@@ -97,12 +97,11 @@ impl Session {
         Instance::open(&self.name()?)
     }
 
-    /// The same, without the ports whose devices are gone and the stations and neighbours that have aged, and a connection to the kernel.
+    /// The same, without the ports whose devices are gone and the stations that have aged, and a connection to the kernel.
     async fn open_with_netlink(&self) -> Result<(Instance, Netlink)> {
         let (instance, netlink) = (self.open()?, Netlink::connect()?);
         crate::port::prune(&instance, &netlink).await?;
         crate::fdb::sweep(&instance)?;
-        crate::neigh::sweep(&instance)?;
         Ok((instance, netlink))
     }
 }
@@ -165,7 +164,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Port(command) => command.run(session).await,
         Command::Tunnel(command) => command.run(session).await,
         Command::Fdb(command) => command.run(session).await,
-        Command::Neigh(command) => command.run(session).await,
+        Command::Neigh(command) => command.run(session),
         Command::Stats(command) => command.run(session),
         Command::Demo => demo::run().await,
         Command::Completions(_) => Ok(()),

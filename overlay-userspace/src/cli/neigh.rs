@@ -99,8 +99,9 @@ struct Row {
 }
 
 impl Neigh {
-    pub(super) async fn run(self, session: &Session) -> Result<()> {
-        let (instance, _) = session.open_with_netlink().await?;
+    pub(super) fn run(self, session: &Session) -> Result<()> {
+        let instance = session.open()?;
+        neigh::sweep(&instance)?;
         match self {
             Self::Add { address: Address { vni, ip }, station, exist_ok } => {
                 exist_ok.apply(neigh::add(&instance, vni, ip, station.into()))
