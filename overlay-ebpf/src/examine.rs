@@ -31,7 +31,7 @@ pub(crate) fn from_tunnel(skb: &Skb, segment: &Segment, frame: &Frame) -> Option
     None
 }
 
-/// Whether a frame may be ARP, ND or, where that counts too, DHCP. What is not linear gets the benefit of the doubt.
+/// Whether a frame may be ARP, ND or, where that counts too, DHCP. IPv6 that is not linear may be.
 #[inline(always)]
 fn may_tell_of_neighbours(skb: &Skb, segment: &Segment, frame: &Frame) -> bool {
     match frame.payload() {

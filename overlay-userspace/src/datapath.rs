@@ -7,8 +7,8 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    config, counters, drops, fdb, flood, jump, jump::Jump, member, neighbour, next_hop, port, segment, swept,
-    uplink, vtep,
+    ageing, config, counters, drops, fdb, flood, jump, jump::Jump, learned, member, neighbour, next_hop,
+    port, segment, swept, uplink, vtep,
 };
 
 use crate::{
@@ -20,12 +20,15 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 14] = [
+const MAPS: [&str; 17] = [
+    ageing::NAME,
+    ageing::RECLAIMED,
     config::NAME,
     counters::NAME,
     drops::NAME,
     fdb::NAME,
     flood::NAME,
+    learned::NAME,
     jump::NAME,
     member::NAME,
     neighbour::NAME,
@@ -46,6 +49,9 @@ pub const FROM_UPLINK_XDP: &str = "from_uplink_xdp";
 /// XDP on an uplink, the generic hook.
 pub const FROM_UPLINK_XDP_GENERIC: &str = "from_uplink_xdp_generic";
 
+/// Removes FDB entries; no hook runs it, but commands do.
+pub const FDB_REMOVE: &str = "fdb_remove";
+
 /// Loads programs and maps, with room for `fdb_entries` stations, and pins them in a new instance.
 ///
 /// # Errors
@@ -54,6 +60,7 @@ pub const FROM_UPLINK_XDP_GENERIC: &str = "from_uplink_xdp_generic";
 pub fn load(instance: &Instance, fdb_entries: u32) -> Result<()> {
     let mut loader = EbpfLoader::new();
     loader.map_max_entries(fdb::NAME, fdb_entries);
+    loader.map_max_entries(ageing::NAME, fdb_entries);
     for name in MAPS {
         loader.map_pin_path(name, instance.maps().join(name));
     }

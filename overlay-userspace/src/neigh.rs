@@ -12,7 +12,8 @@ use crate::{
     error::{Error, Result},
     fdb,
     instance::Instance,
-    maps, segment,
+    maps::{self, Added},
+    segment,
 };
 
 /// The station that a command gives an IP address to.
@@ -68,8 +69,10 @@ pub fn replace(instance: &Instance, vni: Vni, address: OverlayAddr, station: Sta
 /// Where the map is full, the oldest learned entry makes way.
 fn put(instance: &Instance, key: NeighbourKey, entry: &Neighbour) -> Result<()> {
     let mut map = maps::neighbours::open(instance)?;
-    if map.try_put(key, entry)? {
-        return Ok(());
+    match map.add(key, entry)? {
+        Added::New => return Ok(()),
+        Added::Known => return map.put(key, entry),
+        Added::Full => {}
     }
     let learned = map.entries()?.into_iter().filter(|(_, entry)| entry.origin() == Origin::Learned);
     let Some((oldest, _)) = learned.min_by_key(|(_, entry)| entry.last_seen()) else {

@@ -4,12 +4,18 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use overlay_common::{
     IfIndex, MacAddr, UnderlayAddr, Vni, VtepId,
-    maps::{config::Config, fdb::Place, member::MemberKey, next_hop::NextHop, vtep::Vtep},
+    maps::{
+        config::Config,
+        fdb::{Place, Removal},
+        member::MemberKey,
+        next_hop::NextHop,
+        vtep::Vtep,
+    },
 };
 
 use crate::{
     error::{Error, Result},
-    fdb,
+    fdb, grace,
     instance::Instance,
     maps::{self, vteps::Vteps},
     netlink::{Netlink, Route},
@@ -165,9 +171,8 @@ fn forget(instance: &Instance, key: MemberKey, id: VtepId) -> Result<()> {
         list.remove_vtep(id);
         Ok(())
     })?;
-    maps::fdb::remove_where(instance, |station, entry| {
-        station.vni() == Some(vni) && entry.place(vni) == Some(Place::Vtep(id))
-    })?;
+    grace::wait();
+    maps::fdb::purge(instance, Removal::ALL.vni(vni).vtep(id))?;
     maps::counters::stop(instance, vni, Some(id))
 }
 

@@ -8,6 +8,8 @@
 )]
 
 pub mod bench;
+pub mod fdb;
+pub mod figures;
 pub mod foreign;
 pub mod frame;
 pub mod mesh;
@@ -17,6 +19,7 @@ pub mod objects;
 pub mod overlay;
 pub mod peer;
 pub mod process;
+pub mod refusal;
 pub mod stream;
 pub mod testrun;
 pub mod topology;

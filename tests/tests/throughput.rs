@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::{Result, ensure};
 use overlay_tests::{
-    mesh,
+    figures, mesh,
     peer::{Peer, Segment},
     topology::{Lab, Plan, Workload},
     traffic,
@@ -51,7 +51,7 @@ fn tcp_is_at_least_as_fast_as_the_kernels() -> Result<()> {
         kernel.push(rate(&kernel_workloads)?);
         ours.push(rate(&ours_workloads)?);
     }
-    println!("Gbit/s of ours {ours:.1?}, of the kernel {kernel:.1?}");
+    figures::report(&format!("TCP, Gbit/s of ours {ours:.1?}, of the kernel {kernel:.1?}"))?;
     let (ours, kernel) = (median(ours), median(kernel));
     ensure!(ours >= kernel, "median of ours {ours:.1} Gbit/s, of the kernel {kernel:.1} Gbit/s");
     Ok(())

@@ -1,5 +1,7 @@
 //! `cargo xtask test`.
 
+use std::fs;
+
 use anyhow::{Context as _, Result, bail};
 
 use crate::{binary, process, setup};
@@ -17,8 +19,16 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     let mut cargo = process::cargo();
     // `overlay-ebpf` builds for BPF only.
     cargo.args(["test", "--workspace", "--exclude", "overlay-ebpf"]);
-    cargo.args(args).env("OVERLAY_BIN", binary::build()?);
-    process::pass(&mut cargo).context("tests failed")?;
+    let overlay = binary::build()?;
+    let figures = overlay.with_file_name("figures.txt");
+    let _ = fs::remove_file(&figures);
+    cargo.args(args).env("OVERLAY_BIN", overlay).env("OVERLAY_FIGURES", &figures);
+    let outcome = process::pass(&mut cargo).context("tests failed");
+    // None are measured where `args` choose other tests.
+    for line in fs::read_to_string(&figures).unwrap_or_default().lines() {
+        process::say(line);
+    }
+    outcome?;
     process::say("all tests passed");
     Ok(())
 }

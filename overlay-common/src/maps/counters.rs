@@ -32,10 +32,17 @@ pub struct Counters {
     pub rx_packets: u64,
     /// Their bytes.
     pub rx_bytes: u64,
-    /// Stations that were not learned because the FDB is full; of the segment as a whole, whichever VTEP they are behind.
+    /// Frames of stations that were not learned, because of a limit or a full FDB. This and what follows is counted for
+    /// the segment as a whole, whichever VTEP the stations are behind.
     pub not_learned: u64,
-    /// Requests for a neighbour (ARP, ND) to everybody in the segment that came from its ports while they are suppressed;
-    /// this and what follows is of the segment as a whole.
+    /// Those of them that were not because of a limit of the segment or the port.
+    pub not_learned_limit: u64,
+    /// Frames of stations from where they are not, which learning must not move: a command or a control plane put them
+    /// elsewhere, they are frozen, or the port is at its limit.
+    pub not_moved: u64,
+    /// How often a station began to flap.
+    pub flaps: u64,
+    /// Requests for a neighbour (ARP, ND) to everybody in the segment that came from its ports while it suppresses them.
     pub neigh_requests: u64,
     /// Those of them that were answered here.
     pub neigh_answered: u64,
@@ -79,6 +86,9 @@ impl core::ops::AddAssign for Counters {
         self.rx_packets += other.rx_packets;
         self.rx_bytes += other.rx_bytes;
         self.not_learned += other.not_learned;
+        self.not_learned_limit += other.not_learned_limit;
+        self.not_moved += other.not_moved;
+        self.flaps += other.flaps;
         self.neigh_requests += other.neigh_requests;
         self.neigh_answered += other.neigh_answered;
         self.neigh_not_learned += other.neigh_not_learned;

@@ -2,12 +2,14 @@
 //!
 //! All are plain data without hidden padding. Fields are private; constructors and accessors speak newtypes.
 
+pub mod ageing;
 pub mod config;
 pub mod counters;
 pub mod drops;
 pub mod fdb;
 pub mod flood;
 pub mod jump;
+pub mod learned;
 pub mod member;
 pub mod neighbour;
 pub mod next_hop;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     Session,
-    output::Table,
+    output::{Table, out_of},
     parse::{ExistOk, MissingOk, Switch, Unknown},
 };
 use crate::{
@@ -58,6 +58,18 @@ pub(super) struct Settings {
     /// Forget a learned station that sends nothing for so long; 0: never [default: 300]
     #[arg(long, value_name = "SECONDS")]
     ageing: Option<u32>,
+    /// Learn no more stations at a time; 0: any number [default: 0]
+    #[arg(long, value_name = "N")]
+    learn_limit: Option<u32>,
+    /// Moves within the window by which a station flaps; 0: none do [default: 5]
+    #[arg(long, value_name = "N")]
+    flap_moves: Option<u16>,
+    /// That window [default: 180]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=LONGEST))]
+    flap_window: Option<u32>,
+    /// Leave a station that flaps where it is for so long; 0: let it move on [default: 0]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=LONGEST))]
+    flap_freeze: Option<u32>,
     /// Answer ARP and ND for stations whose addresses are known [default: off]
     #[arg(long, value_enum)]
     suppress: Option<Switch>,
@@ -69,15 +81,31 @@ pub(super) struct Settings {
     snoop_dhcp: Option<Switch>,
 }
 
+/// A year, in seconds.
+const LONGEST: i64 = 365 * 24 * 60 * 60;
+
 impl From<Settings> for Change {
     fn from(settings: Settings) -> Self {
         Self {
             learning: settings.learning.map(bool::from),
             flood: settings.flood.map(bool::from),
             ageing: settings.ageing,
+            learn_limit: settings.learn_limit,
+            flap_moves: settings.flap_moves,
+            flap_window: settings.flap_window,
+            flap_freeze: settings.flap_freeze,
             suppress: settings.suppress.map(bool::from),
             drop_unknown_neighbour: settings.suppress_unknown.map(|what| what == Unknown::Drop),
             snoop_dhcp: settings.snoop_dhcp.map(bool::from),
+        }
+    }
+}
+
+impl Settings {
+    /// Says what is easily misunderstood.
+    fn explain(self, vni: Number) {
+        if self.ageing == Some(0) {
+            eprintln!("overlay: --ageing 0: stations that VNI {vni} learns never age");
         }
     }
 }
@@ -88,6 +116,11 @@ struct Row {
     learning: bool,
     flood: bool,
     ageing_s: u32,
+    learned: u64,
+    learn_limit: u32,
+    flap_moves: u16,
+    flap_window_s: u32,
+    flap_freeze_s: u32,
     suppress: bool,
     suppress_unknown: &'static str,
     snoop_dhcp: bool,
@@ -100,12 +133,18 @@ impl Vni {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
             Self::Add { vni, settings, exist_ok } => {
-                exist_ok.apply(segment::add(&instance, &netlink, vni, settings.into()).await)
+                exist_ok.apply(segment::add(&instance, &netlink, vni, settings.into()).await)?;
+                settings.explain(vni);
+                Ok(())
             }
             Self::Set { settings, .. } if settings == Settings::default() => {
                 Err(Error::Usage("nothing to set; `overlay vni set --help` lists the settings".to_owned()))
             }
-            Self::Set { vni, settings } => segment::set(&instance, vni, settings.into()),
+            Self::Set { vni, settings } => {
+                segment::set(&instance, vni, settings.into())?;
+                settings.explain(vni);
+                Ok(())
+            }
             Self::Del { vni, missing_ok } => missing_ok.apply(segment::del(&instance, vni)),
             Self::Show { vni } => {
                 let names = port::show(&instance, &netlink).await?;
@@ -122,11 +161,17 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         let known = names.iter().find(|port| port.device == device).and_then(|port| port.name.clone());
         known.unwrap_or_else(|| device.to_string())
     };
+    let rule = view.settings.flap_rule();
     Row {
         vni: view.vni.get(),
         learning: view.settings.learning(),
         flood: view.settings.flood(),
         ageing_s: view.settings.ageing(),
+        learned: view.learned,
+        learn_limit: view.settings.learn_limit(),
+        flap_moves: rule.moves,
+        flap_window_s: rule.window,
+        flap_freeze_s: rule.freeze,
         suppress: view.settings.suppress(),
         suppress_unknown: if view.settings.drops_unknown_neighbour() { "drop" } else { "flood" },
         snoop_dhcp: view.settings.snoop_dhcp(),
@@ -138,13 +183,15 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
 fn table(rows: &[Row]) -> Table {
     let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
     let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
-    let mut table = Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "SUPPRESS", "PORTS", "REMOTES"]);
+    let mut table =
+        Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "LEARNED", "SUPPRESS", "PORTS", "REMOTES"]);
     for row in rows {
         table.row([
             row.vni.to_string(),
             on_off(row.learning),
             on_off(row.flood),
             if row.ageing_s == 0 { "never".to_owned() } else { format!("{}s", row.ageing_s) },
+            out_of(row.learned, row.learn_limit),
             on_off(row.suppress),
             list(&row.ports),
             list(&row.remotes),

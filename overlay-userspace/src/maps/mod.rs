@@ -5,12 +5,13 @@ pub mod counters;
 pub mod drops;
 pub mod fdb;
 pub mod flood;
+pub mod learned;
 pub mod neighbours;
 pub mod next_hops;
 mod table;
 pub mod vteps;
 
-pub use table::Table;
+pub use table::{Added, Table};
 
 use aya::maps::{Map, MapData, MapError};
 
