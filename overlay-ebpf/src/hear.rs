@@ -1,13 +1,12 @@
 //! What frames say about neighbours: ARP, ND, and DHCP where the segment is set so.
 
-use network_types::{arp::ArpHdr, ip::Ipv4Hdr};
+use network_types::arp::ArpHdr;
 use overlay_common::header::{
     arp,
     claim::{Claim, Heard, Strength},
     dhcp::{self, Step},
     eth::{self, Payload},
-    ipv4::{self, Fragment},
-    nd, udp,
+    nd,
 };
 
 use crate::{frame::Frame, packet::Packet as _, skb::Skb};
@@ -59,22 +58,14 @@ fn hear_nd(skb: &mut Skb, frame: &Frame, network: usize) -> Heard {
     nd::heard(packet, option, frame.source(), frame.destination())
 }
 
-/// Where the UDP payload of an IPv4 packet is that a DHCP server may have sent to a client.
-#[inline(always)]
-pub(crate) fn dhcp_at(skb: &Skb, network: usize) -> Option<usize> {
-    let ip = skb.get::<Ipv4Hdr>(network)?;
-    if !ipv4::is_udp(ip) || ipv4::fragment(ip) != Fragment::Whole {
-        return None;
-    }
-    let udp_at = network + ipv4::header_len(ip)?;
-    dhcp::is_for_client(skb.get(udp_at)?).then_some(udp_at + udp::LEN)
-}
-
 /// The UDP checksum may not be filled in yet, on a frame of this host's, and is not looked at.
 #[inline(always)]
 fn hear_dhcp(skb: &mut Skb, network: usize) -> Option<Heard> {
-    pull(skb, network + ipv4::MAX_LEN + udp::LEN + dhcp::LEN);
-    let start = dhcp_at(skb, network)?;
+    let start = network + dhcp::OFFSET;
+    pull(skb, start + dhcp::LEN);
+    if !dhcp::may_be(skb.get::<[u8; dhcp::OFFSET]>(network)?) {
+        return None;
+    }
     let (address, mac) = dhcp::lease(skb.get(start)?)?;
     let mut at = start + dhcp::LEN;
     for _ in 0..DHCP_OPTIONS {

@@ -30,6 +30,7 @@ mod from_uplink_xdp;
 mod gso;
 mod hear;
 mod helper;
+mod inner_sum;
 mod learn;
 mod maps;
 mod mark;

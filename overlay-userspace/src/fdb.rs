@@ -229,7 +229,7 @@ async fn conditions(instance: &Instance, netlink: &Netlink, filter: &Filter) -> 
         conditions = conditions.port(port::find(instance, netlink, name).await?.device);
     }
     if let Some(remote) = filter.remote {
-        let id = Vteps::open(instance)?.find(remote.into())?.ok_or_else(|| {
+        let (id, _) = Vteps::open(instance)?.find(remote.into())?.ok_or_else(|| {
             Error::Missing(format!(
                 "--remote {remote} is no remote VTEP; `overlay tunnel show` lists those there are"
             ))

@@ -192,7 +192,7 @@ impl<'a> Instance<'a> {
 
     /// Lets segment `vni` reach another host, and the other host send into it.
     pub fn reach(&self, vni: u32, remote: &Host) -> Result<()> {
-        let (vni, remote) = (vni.to_string(), remote.v4.to_string());
+        let (vni, remote) = (vni.to_string(), remote.vtep.to_string());
         self.host.overlay(&["tunnel", "add", "--vni", &vni, "--remote", &remote]).map(drop)
     }
 

@@ -1,14 +1,20 @@
 //! DHCP (RFC 2131), as far as a lease tells which station has an address.
 
-use network_types::udp::UdpHdr;
+use network_types::ip::IpProto;
 
+use super::{ipv4, udp};
 use crate::{MacAddr, OverlayAddr};
 
 /// Bytes of a message up to its options, the magic cookie included.
 pub const LEN: usize = 240;
 
-const SERVER_PORT: u16 = 67;
-const CLIENT_PORT: u16 = 68;
+/// Bytes of the headers in front of it, IPv4 and UDP.
+pub const OFFSET: usize = ipv4::LEN + udp::LEN;
+
+/// Of the flags and the offset of a fragment (RFC 791, section 3.1).
+const MORE_OR_OFFSET: u16 = 0x3fff;
+const SERVER_PORT: u32 = 67;
+const CLIENT_PORT: u32 = 68;
 const BOOT_REPLY: u8 = 2;
 const ETHERNET: u8 = 1;
 const MAGIC: [u8; 4] = [99, 130, 83, 99];
@@ -18,11 +24,17 @@ const END: u8 = 255;
 const MESSAGE_TYPE: u8 = 53;
 const ACK: u8 = 5;
 
-/// Whether a UDP packet is from a server to a client.
+/// Whether an IPv4 packet, of which these are the first bytes, is UDP from a server to a client, whole and without
+/// IPv4 options.
 #[inline(always)]
 #[must_use]
-pub const fn is_for_client(udp: &UdpHdr) -> bool {
-    u16::from_be_bytes(udp.src) == SERVER_PORT && u16::from_be_bytes(udp.dst) == CLIENT_PORT
+pub const fn may_be<const N: usize>(packet: &[u8; N]) -> bool {
+    let is_whole = u16::from_be_bytes([packet[6], packet[7]]) & MORE_OR_OFFSET == 0;
+    let ports = [packet[20], packet[21], packet[22], packet[23]];
+    packet[0] == 0x45
+        && packet[9] == IpProto::Udp as u8
+        && is_whole
+        && u32::from_be_bytes(ports) == SERVER_PORT << 16 | CLIENT_PORT
 }
 
 /// The address that a server gives to a client: the fields `yiaddr` and `chaddr`. Only an acknowledgement does so for
@@ -81,6 +93,20 @@ mod tests {
     fn a_reply_says_who_gets_what() {
         let expected = (OverlayAddr::from_ipv4([10, 1, 0, 7]).unwrap(), MacAddr::new([2, 0, 0, 0, 0, 7]));
         assert_eq!(lease(&message()), Some(expected));
+    }
+
+    #[test]
+    fn only_whole_udp_from_server_to_client_may_be() {
+        let mut packet = [0; OFFSET];
+        (packet[0], packet[9], packet[21], packet[23]) = (0x45, 17, 67, 68);
+        assert!(may_be(&packet));
+        for (at, value) in
+            [(0, 0x46), (0, 0x65), (9, 6), (6, 0x20), (7, 1), (20, 1), (21, 68), (22, 1), (23, 67)]
+        {
+            let mut other = packet;
+            other[at] = value;
+            assert!(!may_be(&other), "byte {at}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod checksum;
 pub mod claim;
 pub mod dhcp;
 pub mod eth;
+pub mod inner_sum;
 pub mod ipv4;
 pub mod ipv6;
 pub mod nd;

@@ -53,13 +53,13 @@ impl Vteps {
         Ok(all)
     }
 
-    /// The id of the VTEP at `remote`, if there is one.
+    /// The VTEP at `remote` and its id, if there is one.
     ///
     /// # Errors
     ///
     /// Fails if the kernel does.
-    pub fn find(&self, remote: UnderlayAddr) -> Result<Option<VtepId>> {
-        Ok(self.all()?.into_iter().find(|(_, vtep)| vtep.remote() == remote).map(|(id, _)| id))
+    pub fn find(&self, remote: UnderlayAddr) -> Result<Option<(VtepId, Vtep)>> {
+        Ok(self.all()?.into_iter().find(|(_, vtep)| vtep.remote() == remote))
     }
 
     /// An id that no VTEP has.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::{ETHER_IPV6, Ethernet, IP_ICMP6, Ipv6, Mac, Network as _, transport::pseudo_checksum};
+use super::{ETHER_IPV6, Ethernet, IP_ICMP6, Ipv6, Mac, Network as _, transport::icmp6};
 
 /// A solicitation or an advertisement, with everything around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +62,10 @@ impl Nd {
         let mut message = vec![self.kind, self.code, 0, 0, self.flags, 0, 0, 0];
         message.extend(self.target.octets());
         message.extend(&self.options);
-        let sum = self.checksum.unwrap_or_else(|| pseudo_checksum(self.ip.addresses(), IP_ICMP6, &message));
-        message[2..4].copy_from_slice(&sum.to_be_bytes());
+        let mut message = icmp6(self.ip.addresses(), message);
+        if let Some(sum) = self.checksum {
+            message[2..4].copy_from_slice(&sum.to_be_bytes());
+        }
         self.ethernet.frame(&self.ip.packet(&message))
     }
 }
