@@ -35,7 +35,7 @@ fn may_tell_of_neighbours(skb: &Skb, segment: &Segment, frame: &Frame) -> bool {
     let bytes = skb.get::<[u8; TELLING]>(NETWORK);
     match frame.payload() {
         Payload::Ipv6 => bytes.is_none_or(|bytes| nd::may_be(bytes[6], bytes[ipv6::LEN])),
-        Payload::Ipv4 => segment.snoop_dhcp() && bytes.is_some_and(|bytes| dhcp::may_be(bytes)),
+        Payload::Ipv4 => segment.snoop_dhcp() && bytes.is_some_and(dhcp::may_be),
         Payload::Other => frame.is_arp(),
         Payload::Vlan => false,
     }

@@ -171,7 +171,7 @@ fn what_only_the_station_itself_can_answer_passes() -> Result<()> {
 }
 
 #[test]
-fn what_is_not_right_is_not_answered() -> Result<()> {
+fn arp_that_is_not_right_is_not_answered() -> Result<()> {
     let lab = lab()?;
     let bench = bench(&lab, &ON)?;
     let request = arp_request(v4(2));
@@ -191,6 +191,14 @@ fn what_is_not_right_is_not_answered() -> Result<()> {
         passes(&bench, what, &wrong)?;
     }
     passes(&bench, "cut short", &request[..41])?;
+    ensure!(neigh::requests(bench.host(), VNI)?.1 == 0, "{}", neigh::stats(bench.host(), VNI)?);
+    Ok(())
+}
+
+#[test]
+fn solicitations_that_are_not_right_are_not_answered() -> Result<()> {
+    let lab = lab()?;
+    let bench = bench(&lab, &ON)?;
     let changes: [(&str, Change); 12] = [
         ("hop limit", |nd| nd.ip.hop_limit = 254),
         ("code", |nd| nd.code = 1),

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use overlay_tests::{
     bench::{Bench, Fate, Hook, NOBODY, PORT, REMOTE, SECOND_PORT, SECOND_STATION, STATION, VNI, lab},
-    frame::{Arp, ETHER_ARP, ETHER_IPV4, Ethernet, IP_UDP, Ipv4, Mac, Nd, Network as _, Udp},
+    frame::{Arp, ETHER_ARP, Ethernet, Mac, Nd},
     neigh::{self, Neighbour},
     process::wait_until,
     topology::Lab,
@@ -116,6 +116,15 @@ fn frames_that_xdp_took_out_of_the_tunnel_are_heard_too() -> Result<()> {
     })
 }
 
+fn teaches_nothing(bench: &Bench<'_>, frame: &[u8]) -> Result<()> {
+    for hook in [FROM_PORT, UPLINK] {
+        hear(bench, hook, frame)?;
+        let all = bench.host().overlay_json(&["neigh", "show"])?;
+        ensure!(all == serde_json::json!([]), "{hook:?}: {all} out of {frame:02x?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn what_is_not_believed_teaches_nothing() -> Result<()> {
     let lab = lab()?;
@@ -149,14 +158,7 @@ fn what_is_not_believed_teaches_nothing() -> Result<()> {
     frames.push(advertisement(STATION, 1, 0x20).but(|nd| nd.target = v4(1).to_ipv6_mapped()).frame());
     // A question to one station alone needs no link-layer address, so the answer to it claims nothing.
     frames.push(advertisement(STATION, 1, 0x60).but(|nd| nd.options.clear()).frame());
-    for frame in &frames {
-        for hook in [FROM_PORT, UPLINK] {
-            hear(&bench, hook, frame)?;
-            let all = bench.host().overlay_json(&["neigh", "show"])?;
-            ensure!(all == serde_json::json!([]), "{hook:?}: {all} out of {frame:02x?}");
-        }
-    }
-    Ok(())
+    frames.iter().try_for_each(|frame| teaches_nothing(&bench, frame))
 }
 
 #[test]
@@ -259,45 +261,4 @@ fn nothing_is_snooped_where_it_is_off_or_nothing_is_learned() -> Result<()> {
     expect(&bench, v4(1), None)?;
     hear(&bench, FROM_PORT, &announcement(STATION, 1))?;
     expect(&bench, v4(1), None)
-}
-
-/// A message of a DHCP server about a lease of `last` to `client`: message type, and what comes before it.
-fn dhcp(client: Mac, last: u8, kind: u8, before: &[u8]) -> Vec<u8> {
-    let mut message = vec![2, 1, 6, 0];
-    message.extend([0; 12]);
-    message.extend(v4(last).octets());
-    message.extend([0; 8]);
-    message.extend(client.0);
-    message.resize(236, 0);
-    message.extend([99, 130, 83, 99]);
-    message.extend(before);
-    message.extend([53, 1, kind, 255]);
-    let ip = Ipv4::new(v4(254), Ipv4Addr::BROADCAST, IP_UDP);
-    let datagram = Udp::new(67, 68).datagram(ip.addresses(), &message);
-    Ethernet::new(REMOTE, Mac::BROADCAST, ETHER_IPV4).frame(&ip.packet(&datagram))
-}
-
-#[test]
-fn dhcp_acknowledgements_teach_where_they_shall() -> Result<()> {
-    let lab = lab()?;
-    let bench = bench(&lab, &[])?;
-    hear(&bench, UPLINK, &dhcp(STATION, 1, 5, &[]))?;
-    expect(&bench, v4(1), None)?;
-    set(&bench, &["--snoop-dhcp", "on"])?;
-    let server = [&[54, 4, 10, 1, 0, 254, 0, 0][..], &[51, 4, 0, 0, 1, 0]].concat();
-    for (what, frame) in [
-        ("an offer", dhcp(STATION, 1, 2, &[])),
-        ("no type", dhcp(STATION, 1, 5, &[255])),
-        ("an option beyond the end", dhcp(STATION, 1, 5, &[12, 200])),
-        ("too many options", dhcp(STATION, 1, 5, &[0; 16])),
-        ("a group's MAC", dhcp(Mac::BROADCAST, 1, 5, &[])),
-        ("cut short", dhcp(STATION, 1, 5, &[])[..280].to_vec()),
-    ] {
-        hear(&bench, UPLINK, &frame)?;
-        expect(&bench, v4(1), None).context(what)?;
-    }
-    hear(&bench, UPLINK, &dhcp(STATION, 1, 5, &server))?;
-    expect(&bench, v4(1), Some((STATION, "learned")))?;
-    hear(&bench, Hook::Port(SECOND_PORT), &dhcp(STATION, 2, 5, &[]))?;
-    expect(&bench, v4(2), Some((STATION, "learned")))
 }

@@ -22,7 +22,7 @@ use overlay_tests::{
 const VNI: u32 = 100;
 const LENGTH: usize = 200_000;
 
-/// Suppression is on, and nothing is left of how the workloads found each other.
+/// Turns suppression on.
 fn suppress(host: &Host) -> Result<()> {
     host.overlay(&["vni", "set", &VNI.to_string(), "--suppress", "on"]).map(drop)
 }
@@ -74,6 +74,18 @@ fn await_neighbour(host: &Host, address: IpAddr, mac: Mac) -> Result<()> {
     .with_context(|| format!("{address} is not {mac} on {}", host.netns.name()))
 }
 
+/// Waits until every host knows every workload.
+fn await_all(lab: &Lab, workloads: &[Workload]) -> Result<()> {
+    for host in &lab.hosts {
+        for workload in workloads {
+            for address in both(workload) {
+                await_neighbour(host, address, workload.mac)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn no_request_crosses_the_underlay_once_stations_are_known() -> Result<()> {
     let lab = Lab::new(2)?;
@@ -83,22 +95,13 @@ fn no_request_crosses_the_underlay_once_stations_are_known() -> Result<()> {
     for host in &lab.hosts {
         suppress(host)?;
     }
-    let wires = lab
-        .hosts
-        .iter()
-        .map(|host| Wire::open(&host.netns, &host.uplink, Direction::In))
-        .collect::<Result<Vec<_>>>()?;
+    let uplink = |host: &Host| Wire::open(&host.netns, &host.uplink, Direction::In);
+    let wires = lab.hosts.iter().map(uplink).collect::<Result<Vec<_>>>()?;
     ping_all(&workloads)?;
     for wire in &wires {
         ensure!(!wire.collect(carries_question)?.is_empty(), "the first requests are flooded");
     }
-    for host in &lab.hosts {
-        for workload in &workloads {
-            for address in both(workload) {
-                await_neighbour(host, address, workload.mac)?;
-            }
-        }
-    }
+    await_all(&lab, &workloads)?;
     let before = neigh::requests(lab.host(1), VNI)?;
     for workload in &workloads {
         forget(workload)?;
