@@ -166,6 +166,32 @@ fn a_kernel_bridge_that_suppresses_gives_the_same_answers() -> Result<()> {
 }
 
 #[test]
+fn an_answer_leaves_by_the_asker_s_port_and_sniffers_see_the_question() -> Result<()> {
+    let lab = Lab::new(2)?;
+    let instances = mesh::up(&lab, &[])?;
+    let mut workloads = mesh::segment(&instances, VNI)?;
+    workloads.push(mesh::workload(&instances[0], VNI, 3)?);
+    suppress(lab.host(1))?;
+    ping_all(&workloads)?;
+    let [one, two, three] = &workloads[..] else { unreachable!("three workloads") };
+    await_neighbour(lab.host(1), two.v4.into(), two.mac)?;
+    let port = Wire::open(&lab.host(1).netns, &one.port, Direction::Both)?;
+    let neighbour = Wire::open(&three.netns, Workload::DEVICE, Direction::In)?;
+    let wire = Wire::open(&one.netns, Workload::DEVICE, Direction::In)?;
+    let request = Arp::request((one.mac, one.v4), two.v4);
+    let reply = Arp { operation: 2, sender: (two.mac, two.v4), target: (one.mac, one.v4) };
+    let reply = Ethernet::new(two.mac, one.mac, ETHER_ARP).frame(&reply.packet());
+    wire.send(&request)?;
+    wire.expect("the answer", |frame| frame.bytes == reply)?;
+    let seen = port.collect(|frame| frame.bytes[12..14] == [8, 6])?;
+    let seen: Vec<_> = seen.iter().map(|frame| (frame.outgoing, &frame.bytes[..])).collect();
+    ensure!(seen == [(false, &request[..]), (true, &reply[..])], "{seen:02x?}");
+    let elsewhere = neighbour.collect(|frame| frame.bytes == request || frame.bytes == reply)?;
+    ensure!(elsewhere.is_empty(), "{elsewhere:02x?}");
+    Ok(())
+}
+
+#[test]
 fn a_station_that_changes_its_address_is_followed() -> Result<()> {
     let lab = Lab::new(2)?;
     let instances = mesh::up(&lab, &[])?;

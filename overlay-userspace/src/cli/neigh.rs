@@ -98,6 +98,11 @@ struct Row {
     age_s: u64,
 }
 
+#[derive(Serialize)]
+struct Removed {
+    removed: usize,
+}
+
 impl Neigh {
     pub(super) fn run(self, session: &Session) -> Result<()> {
         let instance = session.open()?;
@@ -112,7 +117,9 @@ impl Neigh {
             Self::Del { address: Address { vni, ip }, missing_ok } => {
                 missing_ok.apply(neigh::del(&instance, vni, ip))
             }
-            Self::Flush { vni } => neigh::flush(&instance, vni).map(drop),
+            Self::Flush { vni } => {
+                session.output.print_json(&Removed { removed: neigh::flush(&instance, vni)? })
+            }
             Self::Show { vni } => {
                 if vni.is_some() {
                     segment::show(&instance, vni)?;
