@@ -1,6 +1,6 @@
 //! The Ethernet header of a workload's frame, whether it comes from a port or out of a tunnel.
 
-use network_types::eth::EthHdr;
+use network_types::eth::{EthHdr, EtherType};
 use overlay_common::{
     DropReason, MacAddr,
     header::eth::{self, Payload},
@@ -44,6 +44,12 @@ impl Frame {
     #[inline(always)]
     pub(crate) fn payload(&self) -> Payload {
         eth::payload(&self.header)
+    }
+
+    /// Whether it carries ARP.
+    #[inline(always)]
+    pub(crate) fn is_arp(&self) -> bool {
+        self.header.ether_type == EtherType::Arp as u16
     }
 
     /// The header's bytes.

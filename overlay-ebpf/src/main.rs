@@ -29,6 +29,7 @@ mod from_tunnel;
 mod from_uplink;
 mod from_uplink_xdp;
 mod gso;
+mod hear;
 mod helper;
 mod inner_sum;
 mod learn;
@@ -40,6 +41,9 @@ mod reclaim;
 mod redirect;
 mod sighting;
 mod skb;
+mod snoop;
+mod suppress;
+mod sweep;
 mod verdict;
 
 use aya_ebpf::{
@@ -86,6 +90,18 @@ fn flood_from_port(context: TcContext) -> i32 {
 #[classifier]
 fn forward_from_tunnel(context: TcContext) -> i32 {
     act(from_tunnel::handle(&mut Skb::new(context)))
+}
+
+/// Reached from `from_port`: what may be ARP, ND or DHCP, in a segment that suppresses them.
+#[classifier]
+fn suppress_from_port(context: TcContext) -> i32 {
+    act(suppress::from_port(&mut Skb::new(context)))
+}
+
+/// Reached from `from_uplink`: the same out of a tunnel.
+#[classifier]
+fn snoop_from_tunnel(context: TcContext) -> i32 {
+    act(snoop::from_tunnel(&mut Skb::new(context)))
 }
 
 /// XDP on an uplink: takes outer headers off early, where that is safe. Takes packets in several buffers, so that it can be

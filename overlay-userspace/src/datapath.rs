@@ -7,8 +7,8 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    ageing, config, counters, drops, fdb, flood, jump, jump::Jump, learned, member, next_hop, port, segment,
-    uplink, vtep,
+    ageing, config, counters, drops, fdb, flood, jump, jump::Jump, learned, member, neighbour, next_hop,
+    port, segment, swept, uplink, vtep,
 };
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 15] = [
+const MAPS: [&str; 17] = [
     ageing::NAME,
     ageing::RECLAIMED,
     config::NAME,
@@ -32,9 +32,11 @@ const MAPS: [&str; 15] = [
     learned::NAME,
     jump::NAME,
     member::NAME,
+    neighbour::NAME,
     next_hop::NAME,
     port::NAME,
     segment::NAME,
+    swept::NAME,
     uplink::NAME,
     vtep::NAME,
 ];

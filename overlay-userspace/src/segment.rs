@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     fdb, grace, headers,
     instance::Instance,
-    maps,
+    maps, neigh,
     netlink::{Link, Netlink},
     undo::Undo,
 };
@@ -39,6 +39,12 @@ pub struct Change {
     pub flap_freeze: Option<u32>,
     /// How outer headers are filled in.
     pub headers: headers::Change,
+    /// Whether ARP and ND are answered where the answer is known.
+    pub suppress: Option<bool>,
+    /// Whether requests for addresses that are not known are dropped instead of flooded.
+    pub drop_unknown_neighbour: Option<bool>,
+    /// Whether addresses are learned from DHCP too.
+    pub snoop_dhcp: Option<bool>,
 }
 
 impl Change {
@@ -55,6 +61,21 @@ impl Change {
             .with_flood(self.flood.unwrap_or(segment.flood()))
             .with_ageing(self.ageing.unwrap_or(segment.ageing()))
             .with_policy(self.headers.apply(*segment.policy()))
+            .with_suppress(self.suppress.unwrap_or(segment.suppress()))
+            .with_unknown_neighbour_dropped(
+                self.drop_unknown_neighbour.unwrap_or(segment.drops_unknown_neighbour()),
+            )
+            .with_snoop_dhcp(self.snoop_dhcp.unwrap_or(segment.snoop_dhcp()))
+    }
+
+    /// Refuses to turn on what does nothing in the segment as it will be.
+    fn check(self, segment: Segment) -> Result<()> {
+        let idle = match (segment.suppress(), self.drop_unknown_neighbour, self.snoop_dhcp) {
+            (false, Some(true), _) => "--suppress-unknown drop",
+            (false, _, Some(true)) => "--snoop-dhcp on",
+            _ => return Ok(()),
+        };
+        Err(Error::Usage(format!("{idle} does nothing without --suppress on; name both")))
     }
 }
 
@@ -83,6 +104,7 @@ pub async fn add(instance: &Instance, netlink: &Netlink, vni: Vni, change: Chang
         return Err(Error::Exists(format!("VNI {vni} exists already; `overlay vni set` changes it")));
     }
     check(&change.apply(Segment::default()))?;
+    change.check(change.apply(Segment::default()))?;
     refuse_foreign(instance, &netlink.links().await?, vni)?;
     let mut undo = Undo::new();
     create(instance, vni, change, &mut undo)?;
@@ -125,6 +147,7 @@ fn forget(instance: &Instance, vni: Vni) -> Result<()> {
     grace::wait();
     maps::fdb::purge(instance, Removal::ALL.vni(vni))?;
     maps::learned::stop(instance, LearnedKey::segment(vni))?;
+    maps::neighbours::remove_where(instance, |key, _| key.vni() == Some(vni))?;
     maps::counters::stop(instance, vni, None)
 }
 
@@ -150,13 +173,21 @@ fn refuse_foreign(instance: &Instance, links: &[Link], vni: Vni) -> Result<()> {
 /// [`Error::Missing`] if it is not there; [`Error::Failed`] if more stations are learned than shall be.
 pub fn set(instance: &Instance, vni: Vni, change: Change) -> Result<()> {
     let mut segments = maps::segments(instance)?;
-    let segment = change.apply(segments.get(vni.get())?.ok_or_else(|| missing(vni))?);
+    let before = segments.get(vni.get())?.ok_or_else(|| missing(vni))?;
+    let segment = change.apply(before);
     check(&segment)?;
+    change.check(segment)?;
     if change.learn_limit.is_some() {
         let learned = maps::learned::count(instance, LearnedKey::segment(vni))?;
         fdb::check_limit(segment.learn_limit(), learned, &format!("VNI {vni}"), &format!("--vni {vni}"))?;
     }
-    segments.put(vni.get(), &segment)
+    segments.put(vni.get(), &segment)?;
+    if segment.suppress() || !before.suppress() {
+        return Ok(());
+    }
+    // Nothing keeps them true any more.
+    grace::wait();
+    neigh::flush(instance, vni).map(drop)
 }
 
 /// Refuses settings that do not fit each other.

@@ -37,6 +37,7 @@ pub mod foreign;
 pub mod frame;
 pub mod mending;
 pub mod mesh;
+pub mod neigh;
 pub mod netns;
 pub mod objects;
 pub mod overlay;

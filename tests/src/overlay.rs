@@ -97,19 +97,25 @@ impl Host {
         Ok(drops)
     }
 
-    /// What the instance on this host was told: its status, segments, ports, tunnels and FDB entries
-    /// that were not learned.
+    /// What the instance on this host was told: its status, segments, ports, tunnels, and FDB entries
+    /// and neighbours that were not learned.
     pub fn configuration(&self) -> Result<Value> {
         let mut whole = serde_json::Map::new();
-        for noun in ["vni", "port", "tunnel", "fdb"] {
+        for noun in ["vni", "port", "tunnel", "fdb", "neigh"] {
             whole.insert(noun.to_owned(), self.overlay_json(&[noun, "show"])?);
         }
-        let fdb = whole.get_mut("fdb").and_then(Value::as_array_mut).context("fdb show: no array")?;
-        fdb.retain(|entry| entry["origin"] != "learned");
+        for noun in ["fdb", "neigh"] {
+            let rows = whole.get_mut(noun).and_then(Value::as_array_mut).context("no array")?;
+            rows.retain(|entry| entry["origin"] != "learned");
+        }
         // What packets change is no configuration.
-        for (noun, field) in
-            [("fdb", "age_s"), ("tunnel", "next_hop"), ("vni", "learned"), ("port", "learned")]
-        {
+        for (noun, field) in [
+            ("fdb", "age_s"),
+            ("neigh", "age_s"),
+            ("tunnel", "next_hop"),
+            ("vni", "learned"),
+            ("port", "learned"),
+        ] {
             let rows = whole.get_mut(noun).and_then(Value::as_array_mut).context("no array")?;
             for row in rows {
                 row.as_object_mut().context("no object")?.remove(field);

@@ -16,11 +16,21 @@ pub enum Jump {
     FloodFromPort,
     /// Sends a frame out of a tunnel, whose outer headers are off, to where it goes.
     ForwardFromTunnel,
+    /// Has a look at a frame from a port that may be ARP, ND or DHCP; answers it, or sends it on by `ForwardFromPort`.
+    SuppressFromPort,
+    /// Has a look at a frame out of a tunnel that may be ARP, ND or DHCP, and sends it on by `ForwardFromTunnel`.
+    SnoopFromTunnel,
 }
 
 impl Jump {
     /// All of them, in the order of their slots.
-    pub const ALL: [Self; 3] = [Self::ForwardFromPort, Self::FloodFromPort, Self::ForwardFromTunnel];
+    pub const ALL: [Self; 5] = [
+        Self::ForwardFromPort,
+        Self::FloodFromPort,
+        Self::ForwardFromTunnel,
+        Self::SuppressFromPort,
+        Self::SnoopFromTunnel,
+    ];
 
     /// The slot in `JUMPS`.
     #[inline(always)]
@@ -36,6 +46,8 @@ impl Jump {
             Self::ForwardFromPort => "forward_from_port",
             Self::FloodFromPort => "flood_from_port",
             Self::ForwardFromTunnel => "forward_from_tunnel",
+            Self::SuppressFromPort => "suppress_from_port",
+            Self::SnoopFromTunnel => "snoop_from_tunnel",
         }
     }
 }

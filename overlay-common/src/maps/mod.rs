@@ -12,10 +12,12 @@ pub mod flood;
 pub mod jump;
 pub mod learned;
 pub mod member;
+pub mod neighbour;
 pub mod next_hop;
 pub mod parked;
 pub mod port;
 pub mod segment;
+pub mod swept;
 pub mod uplink;
 pub mod vtep;
 

@@ -17,6 +17,11 @@ pub const DEFAULT_AGEING: u32 = 300;
 const LEARNING: u32 = 1;
 const FLOOD: u32 = 1 << 1;
 
+// Of the word `neighbours`.
+const SUPPRESS: u32 = 1;
+const DROP_UNKNOWN: u32 = 1 << 1;
+const SNOOP_DHCP: u32 = 1 << 2;
+
 /// The settings of a segment.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -28,6 +33,7 @@ pub struct Segment {
     flap_window: u32,
     flap_freeze: u32,
     policy: Policy,
+    neighbours: u32,
 }
 
 map_data!(Segment);
@@ -120,6 +126,49 @@ impl Segment {
         Self { policy, ..self }
     }
 
+    /// Whether ARP and ND are snooped, and answered where the answer is known.
+    #[inline(always)]
+    #[must_use]
+    pub const fn suppress(&self) -> bool {
+        self.neighbours & SUPPRESS != 0
+    }
+
+    /// Whether a request for a station that no neighbour is known for is dropped instead of flooded.
+    #[inline(always)]
+    #[must_use]
+    pub const fn drops_unknown_neighbour(&self) -> bool {
+        self.neighbours & DROP_UNKNOWN != 0
+    }
+
+    /// Whether DHCP acknowledgements are snooped too.
+    #[inline(always)]
+    #[must_use]
+    pub const fn snoop_dhcp(&self) -> bool {
+        self.neighbours & SNOOP_DHCP != 0
+    }
+
+    /// The same with suppression of ARP and ND on or off.
+    #[must_use]
+    pub const fn with_suppress(self, on: bool) -> Self {
+        self.with_neighbours(SUPPRESS, on)
+    }
+
+    /// The same with requests for unknown stations dropped or flooded.
+    #[must_use]
+    pub const fn with_unknown_neighbour_dropped(self, on: bool) -> Self {
+        self.with_neighbours(DROP_UNKNOWN, on)
+    }
+
+    /// The same with snooping of DHCP on or off.
+    #[must_use]
+    pub const fn with_snoop_dhcp(self, on: bool) -> Self {
+        self.with_neighbours(SNOOP_DHCP, on)
+    }
+
+    const fn with_neighbours(self, flag: u32, on: bool) -> Self {
+        Self { neighbours: if on { self.neighbours | flag } else { self.neighbours & !flag }, ..self }
+    }
+
     const fn with(self, flag: u32, on: bool) -> Self {
         Self { flags: if on { self.flags | flag } else { self.flags & !flag }, ..self }
     }
@@ -136,6 +185,11 @@ mod tests {
         assert!(!segment.with_learning(false).learning());
         assert!(segment.with_learning(false).flood());
         assert!(segment.with_flood(false).with_flood(true).flood());
+        assert!(!segment.suppress() && !segment.drops_unknown_neighbour() && !segment.snoop_dhcp());
+        let suppressing =
+            segment.with_suppress(true).with_snoop_dhcp(true).with_unknown_neighbour_dropped(true);
+        assert!(!suppressing.with_snoop_dhcp(false).snoop_dhcp() && suppressing.suppress());
+        assert!(suppressing.with_suppress(false).drops_unknown_neighbour());
         assert_eq!(segment.with_ageing(7).with_flood(false).ageing(), 7);
         let rule = FlapRule { moves: 9, window: 8, freeze: 7 };
         assert_eq!(segment.flap_rule(), FlapRule::default());

@@ -9,9 +9,11 @@ pub(crate) mod flood;
 pub(crate) mod jumps;
 pub(crate) mod learned;
 pub(crate) mod members;
+pub(crate) mod neighbours;
 pub(crate) mod next_hops;
 pub(crate) mod ports;
 pub(crate) mod segments;
+pub(crate) mod swept;
 pub(crate) mod uplinks;
 pub(crate) mod vteps;
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use clap::{Args, ValueEnum};
-use overlay_common::MacAddr;
+use overlay_common::{MacAddr, OverlayAddr};
 
 use crate::error::{Error, Result};
 
@@ -79,6 +79,30 @@ pub(super) fn address(text: &str) -> Result<(IpAddr, u8), String> {
     Ok((addr, len))
 }
 
+/// The IP address of a station.
+pub(super) fn overlay_address(text: &str) -> Result<OverlayAddr, String> {
+    let address: IpAddr =
+        text.parse().map_err(|_| "not an IP address; write it like 10.1.0.1 or fd01::1".to_owned())?;
+    OverlayAddr::from_ip(address).ok_or_else(|| {
+        let why = match address {
+            IpAddr::V6(mapped) if mapped.to_ipv4_mapped().is_some() => {
+                "an IPv4 address in IPv6; write it as IPv4"
+            }
+            _ => "an unspecified, loopback or group address, which no station can have",
+        };
+        why.to_owned()
+    })
+}
+
+/// What becomes of a request that nobody here can answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Unknown {
+    /// Everybody in the segment gets it
+    Flood,
+    /// Nobody does
+    Drop,
+}
+
 /// An error message of clap as one line: without its label, its usage lines and its pointer to the help.
 pub(super) fn one_line(message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
@@ -117,5 +141,14 @@ mod tests {
         assert!(station("01:00:5e:00:00:01").is_err());
         assert!(station("00:00:00:00:00:00").is_err());
         assert!(station("host").is_err());
+    }
+
+    #[test]
+    fn overlay_addresses() {
+        assert!(overlay_address("10.1.0.1").is_ok());
+        assert!(overlay_address("fe80::1").is_ok());
+        for text in ["10.1.0", "10.1.0.1/24", "224.0.0.1", "0.0.0.0", "ff02::1", "::", "::ffff:10.1.0.1"] {
+            assert!(overlay_address(text).is_err(), "{text}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `overlay stats`.
 
 use clap::Args;
-use overlay_common::Vni;
+use overlay_common::{Vni, VtepId, maps::counters::Counters};
 use serde::Serialize;
 
 use super::{
@@ -22,7 +22,13 @@ pub(super) struct Stats {
     /// Show what was dropped, and why
     #[arg(long, conflicts_with = "vni")]
     drops: bool,
+    /// Show what share of ARP and ND was answered on this host
+    #[arg(long, conflicts_with = "drops")]
+    neigh: bool,
 }
+
+/// Whose packets, and how many.
+type Counted = ((Vni, Option<VtepId>), Counters);
 
 #[derive(Serialize)]
 struct Segments {
@@ -43,6 +49,27 @@ struct SegmentRow {
     not_learned_limit: u64,
     not_moved: u64,
     flaps: u64,
+    neigh_requests: u64,
+    neigh_answered: u64,
+}
+
+#[derive(Serialize)]
+struct Neighbours {
+    neigh: Vec<NeighbourRow>,
+}
+
+#[derive(Serialize)]
+struct NeighbourRow {
+    vni: u32,
+    /// Requests to everybody, from ports of this host.
+    requests: u64,
+    answered: u64,
+    /// In percent; none: there were no requests.
+    answered_percent: Option<f64>,
+    /// Because there is no room.
+    not_learned: u64,
+    /// Claims of an address that is another's for good.
+    refused: u64,
 }
 
 #[derive(Serialize)]
@@ -70,8 +97,14 @@ impl Stats {
         if let Some(vni) = self.vni {
             segment::show(&instance, Some(vni))?;
         }
+        let counters = counters::read(&instance)?.into_iter();
+        let counters = counters.filter(|((vni, _), _)| self.vni.is_none_or(|only| only == *vni));
+        if self.neigh {
+            let neigh = counters.filter(|((_, vtep), _)| vtep.is_none()).map(neighbour_row).collect();
+            return session.output.print(&Neighbours { neigh }, neighbour_table);
+        }
         let vteps = Vteps::open(&instance)?.all()?;
-        let row = |((vni, vtep), counters): ((Vni, Option<_>), overlay_common::maps::counters::Counters)| {
+        let row = |((vni, vtep), counters): Counted| {
             let known = vteps.iter().find(|(id, _)| Some(*id) == vtep);
             SegmentRow {
                 vni: vni.get(),
@@ -84,11 +117,11 @@ impl Stats {
                 not_learned_limit: counters.not_learned_limit,
                 not_moved: counters.not_moved,
                 flaps: counters.flaps,
+                neigh_requests: counters.neigh_requests,
+                neigh_answered: counters.neigh_answered,
             }
         };
-        let counters = counters::read(&instance)?.into_iter();
-        let segments =
-            counters.filter(|((vni, _), _)| self.vni.is_none_or(|only| only == *vni)).map(row).collect();
+        let segments = counters.map(row).collect();
         session.output.print(&Segments { segments }, segment_table)
     }
 }
@@ -116,6 +149,39 @@ fn segment_table(stats: &Segments) -> Table {
             row.not_learned.to_string(),
             row.not_moved.to_string(),
             row.flaps.to_string(),
+        ]);
+    }
+    table
+}
+
+fn neighbour_row(((vni, _), counters): Counted) -> NeighbourRow {
+    let Counters { neigh_requests: requests, neigh_answered: answered, .. } = counters;
+    NeighbourRow {
+        vni: vni.get(),
+        requests,
+        answered,
+        answered_percent: percent(answered, requests),
+        not_learned: counters.neigh_not_learned,
+        refused: counters.neigh_refused,
+    }
+}
+
+/// To one decimal.
+fn percent(part: u64, whole: u64) -> Option<f64> {
+    let tenths = u128::from(part) * 1000 / u128::from((whole > 0).then_some(whole)?);
+    u16::try_from(tenths).ok().map(|tenths| f64::from(tenths) / 10.0)
+}
+
+fn neighbour_table(stats: &Neighbours) -> Table {
+    let mut table = Table::new(["VNI", "REQUESTS", "ANSWERED", "SHARE", "NOT LEARNED", "REFUSED"]);
+    for row in &stats.neigh {
+        table.row([
+            row.vni.to_string(),
+            row.requests.to_string(),
+            row.answered.to_string(),
+            or_dash(row.answered_percent.map(|percent| format!("{percent:.1}%"))),
+            row.not_learned.to_string(),
+            row.refused.to_string(),
         ]);
     }
     table

@@ -8,7 +8,7 @@ use super::{
     Session,
     headers::{Headers, Shown},
     output::{Table, out_of},
-    parse::{ExistOk, MissingOk, Switch},
+    parse::{ExistOk, MissingOk, Switch, Unknown},
 };
 use crate::{
     error::{Error, Result},
@@ -73,6 +73,15 @@ pub(super) struct Settings {
     flap_freeze: Option<u32>,
     #[command(flatten)]
     headers: Headers,
+    /// Answer ARP and ND for stations whose addresses are known [default: off]
+    #[arg(long, value_enum)]
+    suppress: Option<Switch>,
+    /// What to do with ARP and ND requests for addresses that are not known [default: flood]
+    #[arg(long, value_enum)]
+    suppress_unknown: Option<Unknown>,
+    /// Learn addresses from DHCP servers too, whoever says to be one [default: off]
+    #[arg(long, value_enum)]
+    snoop_dhcp: Option<Switch>,
 }
 
 /// A year, in seconds.
@@ -89,6 +98,9 @@ impl From<Settings> for Change {
             flap_moves: settings.flap_moves,
             flap_window: settings.flap_window,
             flap_freeze: settings.flap_freeze,
+            suppress: settings.suppress.map(bool::from),
+            drop_unknown_neighbour: settings.suppress_unknown.map(|what| what == Unknown::Drop),
+            snoop_dhcp: settings.snoop_dhcp.map(bool::from),
         }
     }
 }
@@ -113,6 +125,9 @@ struct Row {
     flap_moves: u16,
     flap_window_s: u32,
     flap_freeze_s: u32,
+    suppress: bool,
+    suppress_unknown: &'static str,
+    snoop_dhcp: bool,
     ports: Vec<String>,
     remotes: Vec<String>,
     #[serde(flatten)]
@@ -163,6 +178,9 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         flap_moves: rule.moves,
         flap_window_s: rule.window,
         flap_freeze_s: rule.freeze,
+        suppress: view.settings.suppress(),
+        suppress_unknown: if view.settings.drops_unknown_neighbour() { "drop" } else { "flood" },
+        snoop_dhcp: view.settings.snoop_dhcp(),
         ports: view.ports.into_iter().map(name_of).collect(),
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
         headers: view.settings.policy().into(),
@@ -172,8 +190,9 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
 fn table(rows: &[Row]) -> Table {
     let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
     let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
-    let mut table =
-        Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "LEARNED", "PORTS", "REMOTES", "HEADERS"]);
+    let mut table = Table::new([
+        "VNI", "LEARNING", "FLOOD", "AGEING", "LEARNED", "SUPPRESS", "PORTS", "REMOTES", "HEADERS",
+    ]);
     for row in rows {
         table.row([
             row.vni.to_string(),
@@ -181,6 +200,7 @@ fn table(rows: &[Row]) -> Table {
             on_off(row.flood),
             if row.ageing_s == 0 { "never".to_owned() } else { format!("{}s", row.ageing_s) },
             out_of(row.learned, row.learn_limit),
+            on_off(row.suppress),
             list(&row.ports),
             list(&row.remotes),
             row.headers.particulars(),

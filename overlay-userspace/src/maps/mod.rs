@@ -6,6 +6,7 @@ pub mod drops;
 pub mod fdb;
 pub mod flood;
 pub mod learned;
+pub mod neighbours;
 pub mod next_hops;
 mod table;
 pub mod vteps;

@@ -5,6 +5,7 @@
 
 mod arp;
 mod ip;
+mod nd;
 mod transport;
 mod verify;
 mod vxlan;
@@ -16,6 +17,7 @@ use anyhow::{Context as _, Result};
 pub use self::{
     arp::Arp,
     ip::{Ipv4, Ipv6, Network},
+    nd::Nd,
     transport::{Echo, Tcp, Udp, icmp6},
     verify::verify,
     vxlan::{Outer, Vxlan},
