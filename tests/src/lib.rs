@@ -29,12 +29,13 @@ macro_rules! over_both_families {
 
 pub mod agent;
 pub mod bench;
+pub mod dialogue;
 mod drops;
 pub mod fdb;
 pub mod figures;
-pub mod flow;
 pub mod foreign;
 pub mod frame;
+pub mod machine;
 pub mod mending;
 pub mod mesh;
 pub mod neigh;
@@ -46,7 +47,6 @@ pub mod process;
 pub mod refusal;
 pub mod replug;
 pub mod stream;
-pub mod tap;
 pub mod testrun;
 pub mod topology;
 pub mod traffic;

@@ -29,14 +29,14 @@ const TURN: Duration = Duration::from_millis(100);
 
 /// Messages to and fro on one connection, until stopped.
 #[derive(Debug)]
-pub struct Flow {
+pub struct Dialogue {
     stop: Arc<AtomicBool>,
     answered: Arc<(Mutex<u64>, Condvar)>,
     client: Option<JoinHandle<Result<()>>>,
     server: Option<JoinHandle<Result<()>>>,
 }
 
-impl Flow {
+impl Dialogue {
     /// Connects, and waits for the first answer.
     pub fn start(from: &NetNs, to: &NetNs, address: IpAddr) -> Result<Self> {
         let listener = to.enter(|| Ok(TcpListener::bind((address, 0))?))?;
@@ -87,7 +87,7 @@ impl Flow {
     }
 }
 
-impl Drop for Flow {
+impl Drop for Dialogue {
     fn drop(&mut self) {
         // An error here was either reported by `finish`, or the test has failed already.
         let _ = self.end();
