@@ -6,7 +6,7 @@ use overlay_common::{
         eth::{self, Payload},
         outer::{self, Fields},
     },
-    maps::{next_hop::NextHop, vtep::Vtep},
+    maps::{next_hop::NextHop, segment::Segment, vtep::Vtep},
 };
 
 use crate::{
@@ -72,6 +72,12 @@ impl Inner {
     #[inline(always)]
     pub(crate) fn size(&self) -> Size {
         Size { packets: self.packets, bytes: self.len }
+    }
+
+    /// Whether it fits the MTU of its segment.
+    #[inline(always)]
+    pub(crate) fn fits(&self, segment: &Segment) -> bool {
+        segment.mtu().is_none_or(|mtu| self.largest <= u32::from(mtu) + eth::LEN as u32)
     }
 
     #[inline(always)]

@@ -2,17 +2,23 @@
 
 use overlay_common::maps::{jump::Jump, segment::Segment};
 
-use crate::{frame::Frame, skb::Skb};
+use crate::{clamp_mss, frame::Frame, skb::Skb};
 
 /// The program that a frame from a port goes to first; it hands the frame on to [`Jump::ForwardFromPort`].
 #[inline(always)]
-pub(crate) fn from_port(_skb: &Skb, _segment: &Segment, _frame: &Frame) -> Option<Jump> {
+pub(crate) fn from_port(skb: &Skb, segment: &Segment, frame: &Frame) -> Option<Jump> {
+    if segment.clamps_mss() && clamp_mss::is_handshake(skb, frame) {
+        return Some(Jump::ClampMssFromPort);
+    }
     None
 }
 
 /// The program that a frame out of a tunnel, whose outer headers are off, goes to first; it hands the frame on to
 /// [`Jump::ForwardFromTunnel`].
 #[inline(always)]
-pub(crate) fn from_tunnel(_skb: &Skb, _segment: &Segment, _frame: &Frame) -> Option<Jump> {
+pub(crate) fn from_tunnel(skb: &Skb, segment: &Segment, frame: &Frame) -> Option<Jump> {
+    if segment.clamps_mss() && clamp_mss::is_handshake(skb, frame) {
+        return Some(Jump::ClampMssFromTunnel);
+    }
     None
 }

@@ -46,6 +46,13 @@ impl Frame {
         eth::payload(&self.header)
     }
 
+    /// The header of a frame the other way, of the same kind.
+    #[inline(always)]
+    pub(crate) fn reversed(&self) -> [u8; eth::LEN] {
+        let EthHdr { dst_addr, src_addr, .. } = self.header;
+        Self { header: EthHdr { dst_addr: src_addr, src_addr: dst_addr, ..self.header } }.bytes()
+    }
+
     /// The header's bytes.
     #[inline(always)]
     pub(crate) fn bytes(&self) -> [u8; eth::LEN] {

@@ -68,7 +68,15 @@ fn forward(skb: &mut Skb, Received { device, vni, segment, frame, now }: Receive
     match place {
         Some(Place::Vtep(id)) => {
             let inner = Inner::new(skb, vni, frame, now)?;
-            Target::find(skb, id, &inner)?.send(skb, &inner)
+            if inner.fits(segment) {
+                match Target::find(skb, id, &inner) {
+                    Err(DropReason::TooBig) => {}
+                    target => return target?.send(skb, &inner),
+                }
+            }
+            skb.hand_over(vni.get());
+            skb.hand_over_vtep(id);
+            jumps::jump(skb, Jump::TooBigFromPort)
         }
         Some(Place::Port { device: to, .. }) if to == device => Err(DropReason::SamePort),
         Some(Place::Port { device: to, peer }) => {

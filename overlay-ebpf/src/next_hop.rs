@@ -17,7 +17,7 @@ use overlay_common::{
 };
 
 use crate::{
-    maps::{next_hops, uplinks},
+    maps::{next_hops, path_mtus, uplinks},
     redirect::Neighbour,
     skb::Skb,
 };
@@ -52,7 +52,7 @@ pub(crate) enum Way {
 pub(crate) fn find(skb: &Skb, id: VtepId, vtep: &Vtep, ip_len: u32, now: u64) -> Result<Way, DropReason> {
     let slot = next_hops::slot(id).ok_or(DropReason::UnknownVtep)?;
     if !slot.is_fresh(now) {
-        return look_up(skb, vtep, slot, now, ip_len);
+        return look_up(skb, id, vtep, slot, now, ip_len);
     }
     if slot.mtu() != 0 && ip_len > u32::from(slot.mtu()) {
         return Err(DropReason::TooBig);
@@ -64,36 +64,22 @@ pub(crate) fn find(skb: &Skb, id: VtepId, vtep: &Vtep, ip_len: u32, now: u64) ->
 #[inline(always)]
 fn look_up(
     skb: &Skb,
+    id: VtepId,
     vtep: &Vtep,
     slot: &'static mut NextHop,
     now: u64,
     ip_len: u32,
 ) -> Result<Way, DropReason> {
-    // SAFETY: zero is a value of every field.
-    let mut params: FibParams = unsafe { MaybeUninit::zeroed().assume_init() };
-    params.ifindex = LOOPBACK;
-    params.__bindgen_anon_1.tot_len = ip_len.min(u32::from(u16::MAX)) as u16;
-    let (local, remote) = (vtep.local().words(), vtep.remote().words());
-    match vtep.family() {
-        Family::Ipv4 => {
-            params.family = AF_INET;
-            params.__bindgen_anon_3.ipv4_src = local[3];
-            params.__bindgen_anon_4.ipv4_dst = remote[3];
-        }
-        Family::Ipv6 => {
-            params.family = AF_INET6;
-            params.__bindgen_anon_3.ipv6_src = local;
-            params.__bindgen_anon_4.ipv6_dst = remote;
-        }
+    let learned = path_mtus::get(id, now);
+    if ip_len > u32::from(learned) {
+        return Err(DropReason::TooBig);
     }
-    // SAFETY: the context is valid and `params` as long as said.
-    let code =
-        unsafe { bpf_fib_lookup(skb.as_ptr(), &raw mut params, mem::size_of::<FibParams>() as i32, 0) };
-    match code as u32 {
+    let mut params = zeroed();
+    match ask(skb, vtep, ip_len, &mut params) {
         BPF_FIB_LKUP_RET_SUCCESS => {
             let uplink = checked(params.ifindex)?;
             // SAFETY: the kernel has replaced the length by the MTU.
-            let mtu = unsafe { params.__bindgen_anon_1.mtu_result };
+            let mtu = unsafe { params.__bindgen_anon_1.mtu_result }.min(learned);
             let ethernet = eth::header(MacAddr::new(params.dmac), MacAddr::new(params.smac), vtep.family());
             *slot = NextHop::new(uplink, ethernet, mtu, now);
             Ok(Way::Resolved(slot))
@@ -113,6 +99,53 @@ fn look_up(
         BPF_FIB_LKUP_RET_FRAG_NEEDED => Err(DropReason::TooBig),
         _ => Err(DropReason::NoRoute),
     }
+}
+
+/// The largest outer IP packet, in bytes, that gets to `vtep` as far as anybody knows; `None`: nobody does.
+#[inline(always)]
+pub(crate) fn mtu(skb: &Skb, id: VtepId, vtep: &Vtep, now: u64) -> Option<u16> {
+    let slot = next_hops::slot(id)?;
+    if slot.is_fresh(now) && slot.mtu() != 0 {
+        return Some(slot.mtu());
+    }
+    let mut params = zeroed();
+    let mtu = match ask(skb, vtep, u32::from(u16::MAX), &mut params) {
+        // SAFETY: the kernel has replaced the length by the MTU.
+        BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_FRAG_NEEDED => unsafe {
+            params.__bindgen_anon_1.mtu_result
+        },
+        _ => slot.mtu(),
+    };
+    Some(mtu.min(path_mtus::get(id, now))).filter(|&mtu| mtu != 0)
+}
+
+/// A question to the FIB, not yet asked.
+#[inline(always)]
+fn zeroed() -> FibParams {
+    // SAFETY: zero is a value of every field.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+/// Asks the FIB for the way of an outer IP packet of `ip_len` bytes; its code. `params` are zero, and hold the answer then.
+#[inline(always)]
+fn ask(skb: &Skb, vtep: &Vtep, ip_len: u32, params: &mut FibParams) -> u32 {
+    params.ifindex = LOOPBACK;
+    params.__bindgen_anon_1.tot_len = ip_len.min(u32::from(u16::MAX)) as u16;
+    let (local, remote) = (vtep.local().words(), vtep.remote().words());
+    match vtep.family() {
+        Family::Ipv4 => {
+            params.family = AF_INET;
+            params.__bindgen_anon_3.ipv4_src = local[3];
+            params.__bindgen_anon_4.ipv4_dst = remote[3];
+        }
+        Family::Ipv6 => {
+            params.family = AF_INET6;
+            params.__bindgen_anon_3.ipv6_src = local;
+            params.__bindgen_anon_4.ipv6_dst = remote;
+        }
+    }
+    // SAFETY: the context is valid and `params` as long as said.
+    unsafe { bpf_fib_lookup(skb.as_ptr(), params, mem::size_of::<FibParams>() as i32, 0) as u32 }
 }
 
 /// A way that the kernel has to find.

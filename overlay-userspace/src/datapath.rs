@@ -7,7 +7,8 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    config, counters, drops, fdb, flood, jump, jump::Jump, member, next_hop, port, segment, uplink, vtep,
+    answers, config, counters, drops, fdb, flood, jump, jump::Jump, member, next_hop, notices, path_mtu,
+    port, segment, uplink, vtep, vtep_ids,
 };
 
 use crate::{
@@ -19,7 +20,8 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 12] = [
+const MAPS: [&str; 16] = [
+    answers::NAME,
     config::NAME,
     counters::NAME,
     drops::NAME,
@@ -28,10 +30,13 @@ const MAPS: [&str; 12] = [
     jump::NAME,
     member::NAME,
     next_hop::NAME,
+    notices::NAME,
+    path_mtu::NAME,
     port::NAME,
     segment::NAME,
     uplink::NAME,
     vtep::NAME,
+    vtep_ids::NAME,
 ];
 
 /// TC ingress of a port.

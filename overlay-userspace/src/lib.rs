@@ -15,6 +15,7 @@ pub mod hook;
 pub mod instance;
 pub mod logs;
 pub mod maps;
+pub mod mtu;
 pub mod netlink;
 pub mod netns;
 pub mod port;

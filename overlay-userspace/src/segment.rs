@@ -2,7 +2,10 @@
 
 use overlay_common::{
     IfIndex, UnderlayAddr, Vni,
-    maps::{flood::FloodList, segment::Segment},
+    maps::{
+        flood::FloodList,
+        segment::{ClampMss, Segment},
+    },
 };
 
 use crate::{
@@ -22,6 +25,10 @@ pub struct Change {
     pub flood: Option<bool>,
     /// Seconds after which a learned station that sends nothing is forgotten; 0: never.
     pub ageing: Option<u32>,
+    /// The largest IP packet that goes into tunnels, in bytes; none: what their paths carry.
+    pub mtu: Option<Option<u16>>,
+    /// What the MSS of TCP handshakes is lowered to.
+    pub clamp_mss: Option<ClampMss>,
 }
 
 impl Change {
@@ -30,6 +37,8 @@ impl Change {
             .with_learning(self.learning.unwrap_or(segment.learning()))
             .with_flood(self.flood.unwrap_or(segment.flood()))
             .with_ageing(self.ageing.unwrap_or(segment.ageing()))
+            .with_mtu(self.mtu.unwrap_or(segment.mtu()))
+            .with_clamp_mss(self.clamp_mss.unwrap_or(segment.clamp_mss()))
     }
 }
 

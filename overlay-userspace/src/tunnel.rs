@@ -28,6 +28,8 @@ pub struct View {
     pub vtep: VtepId,
     /// How packets last left for it, if any did.
     pub next_hop: Option<NextHop>,
+    /// What the underlay said about packets that were too big for it, if that still counts, and for how many seconds.
+    pub told_mtu: Option<(u16, u64)>,
 }
 
 /// Lets a segment reach a remote VTEP, which may send into it from now on, and puts `macs` behind that VTEP.
@@ -128,6 +130,7 @@ fn claim<'a>(
         .ok_or_else(|| Error::Failed(format!("the local VTEP has no IPv4 address to reach {addr} from")))?;
     let id = vteps.free()?;
     maps::next_hops::forget(instance, id)?;
+    maps::path_mtus::forget(instance, id)?;
     undo.push(move || {
         let _ = Vteps::open(instance).and_then(|mut vteps| vteps.clear(id));
     });
@@ -217,12 +220,15 @@ async fn neighbour(netlink: &Netlink, vtep: &Vtep) -> Option<(IfIndex, IpAddr)> 
 /// Fails if the kernel does.
 pub fn show(instance: &Instance) -> Result<Vec<View>> {
     let mut views = Vec::new();
+    let now = fdb::now()?;
     for (key, id) in maps::members(instance)?.entries()? {
         let id = u16::try_from(id).ok().and_then(VtepId::new);
         let (Some(vni), Some(vtep)) = (key.vni(), id) else { continue };
         let hops = maps::next_hops::read(instance, vtep)?;
         let next_hop = hops.into_iter().filter(|hop| hop.uplink().is_some()).max_by_key(NextHop::fresh_until);
-        views.push(View { vni, remote: key.remote(), vtep, next_hop });
+        let told = maps::path_mtus::read(instance, vtep)?;
+        let told_mtu = told.mtu(now).map(|mtu| (mtu, told.seconds_left(now)));
+        views.push(View { vni, remote: key.remote(), vtep, next_hop, told_mtu });
     }
     Ok(views)
 }

@@ -9,6 +9,7 @@
 
 pub mod bench;
 pub mod figures;
+pub mod flow;
 pub mod foreign;
 pub mod frame;
 pub mod mesh;
@@ -18,6 +19,7 @@ pub mod overlay;
 pub mod peer;
 pub mod process;
 pub mod stream;
+pub mod tap;
 pub mod testrun;
 pub mod topology;
 pub mod traffic;

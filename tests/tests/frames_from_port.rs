@@ -138,6 +138,7 @@ fn what_is_wrong_is_dropped_with_its_reason() -> Result<()> {
     let bench = Bench::new(&lab, &["--xdp", "off"])?;
     let tagged =
         |tag, ether_type| Ethernet { tag, ..Ethernet::new(STATION, REMOTE, ether_type) }.frame(&[6; 60]);
+    let of_nobody = |len| Ethernet::new(STATION, REMOTE, ETHER_EXPERIMENT).frame(&vec![1; len]);
     let rows = [
         (DropReason::SamePort, "to a station behind the same port", udp_frame(NOBODY, STATION, 98)),
         (DropReason::SamePort, "to itself", udp_frame(STATION, STATION, 98)),
@@ -148,8 +149,8 @@ fn what_is_wrong_is_dropped_with_its_reason() -> Result<()> {
         (DropReason::BadSourceMac, "from a group", udp_frame(Mac([1, 0, 0x5e, 0, 0, 1]), REMOTE, 98)),
         (DropReason::BadSourceMac, "from a group of ours", udp_frame(Mac([3, 0, 0, 0, 0, 1]), REMOTE, 98)),
         (DropReason::BadSourceMac, "from zero, to everyone", udp_frame(Mac([0; 6]), Mac::BROADCAST, 98)),
-        (DropReason::TooBig, "one byte too many", udp_frame(STATION, REMOTE, 1465)),
-        (DropReason::TooBig, "far too many", udp_frame(STATION, REMOTE, 3000)),
+        (DropReason::TooBig, "one byte too many", of_nobody(1451)),
+        (DropReason::TooBig, "far too many", of_nobody(2986)),
     ];
     let rows = rows.map(|(reason, what, frame)| Row::new(what, frame, Fate::Dropped(reason)));
     bench.table(FROM_PORT, &rows)?;
@@ -231,6 +232,6 @@ fn the_kernel_resolves_a_next_hop_that_is_unknown() -> Result<()> {
 fn what_exceeds_the_uplink_is_dropped_before_the_next_hop_is_known() -> Result<()> {
     let lab = lab()?;
     let bench = Bench::new(&lab, &["--xdp", "off"])?;
-    let frame = udp_frame(STATION, REMOTE, 1465);
+    let frame = Ethernet::new(STATION, REMOTE, ETHER_EXPERIMENT).frame(&[1; 1451]);
     bench.check(Hook::Port(OTHER_PORT), &frame, &Fate::Dropped(DropReason::TooBig))
 }

@@ -2,8 +2,10 @@
 
 pub mod checksum;
 pub mod eth;
+pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod outer;
+pub mod tcp;
 pub mod udp;
 pub mod vxlan;

@@ -20,6 +20,13 @@ pub const fn source_port(flow_hash: u32) -> u16 {
     DYNAMIC_FIRST | (mixed & !DYNAMIC_FIRST)
 }
 
+/// Whether [`source_port`] can be that.
+#[inline(always)]
+#[must_use]
+pub const fn is_source_port(port: u16) -> bool {
+    port >= DYNAMIC_FIRST
+}
+
 /// The destination port, host byte order.
 #[inline(always)]
 #[must_use]
@@ -53,7 +60,7 @@ mod tests {
     proptest! {
         #[test]
         fn source_port_is_dynamic(hash: u32) {
-            prop_assert!(source_port(hash) >= DYNAMIC_FIRST);
+            prop_assert!(source_port(hash) >= DYNAMIC_FIRST && is_source_port(source_port(hash)));
         }
     }
 }

@@ -16,11 +16,27 @@ pub enum Jump {
     FloodFromPort,
     /// Sends a frame out of a tunnel, whose outer headers are off, to where it goes.
     ForwardFromTunnel,
+    /// Tells a workload that its packet is too big.
+    TooBigFromPort,
+    /// Takes note of what the underlay says about our packets, and lets it pass.
+    PathMtuFromUplink,
+    /// Lowers the MSS option in what a workload sends.
+    ClampMssFromPort,
+    /// Lowers the MSS option in what comes out of a tunnel.
+    ClampMssFromTunnel,
 }
 
 impl Jump {
     /// All of them, in the order of their slots.
-    pub const ALL: [Self; 3] = [Self::ForwardFromPort, Self::FloodFromPort, Self::ForwardFromTunnel];
+    pub const ALL: [Self; 7] = [
+        Self::ForwardFromPort,
+        Self::FloodFromPort,
+        Self::ForwardFromTunnel,
+        Self::TooBigFromPort,
+        Self::PathMtuFromUplink,
+        Self::ClampMssFromPort,
+        Self::ClampMssFromTunnel,
+    ];
 
     /// The slot in `JUMPS`.
     #[inline(always)]
@@ -36,6 +52,10 @@ impl Jump {
             Self::ForwardFromPort => "forward_from_port",
             Self::FloodFromPort => "flood_from_port",
             Self::ForwardFromTunnel => "forward_from_tunnel",
+            Self::TooBigFromPort => "too_big_from_port",
+            Self::PathMtuFromUplink => "path_mtu_from_uplink",
+            Self::ClampMssFromPort => "clamp_mss_from_port",
+            Self::ClampMssFromTunnel => "clamp_mss_from_tunnel",
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! All are plain data without hidden padding. Fields are private; constructors and accessors speak newtypes.
 
+pub mod answers;
 pub mod config;
 pub mod counters;
 pub mod drops;
@@ -10,10 +11,14 @@ pub mod flood;
 pub mod jump;
 pub mod member;
 pub mod next_hop;
+pub mod notices;
+pub mod path_mtu;
 pub mod port;
+pub mod scratch;
 pub mod segment;
 pub mod uplink;
 pub mod vtep;
+pub mod vtep_ids;
 
 /// Implements `aya::Pod` for map keys and values; with [`bytemuck::Pod`] derived, they are plain data.
 macro_rules! map_data {

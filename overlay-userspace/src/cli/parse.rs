@@ -1,9 +1,12 @@
 //! Arguments that several commands take.
 
 use clap::{Args, ValueEnum};
-use overlay_common::MacAddr;
+use overlay_common::{MacAddr, header::tcp::MIN_MSS, maps::segment::ClampMss};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    mtu::SMALLEST,
+};
 
 /// A setting that is on or off.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -64,6 +67,29 @@ pub(super) fn station(text: &str) -> Result<MacAddr, String> {
     }
 }
 
+/// The MTU of a segment; none: what its paths carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mtu(pub(super) Option<u16>);
+
+/// An MTU, or `auto`.
+pub(super) fn mtu(text: &str) -> Result<Mtu, String> {
+    match text.parse() {
+        _ if text == "auto" => Ok(Mtu(None)),
+        Ok(mtu @ SMALLEST..) => Ok(Mtu(Some(mtu))),
+        _ => Err(format!("name {SMALLEST} to {} bytes, or auto", u16::MAX)),
+    }
+}
+
+/// What the MSS of handshakes is lowered to: `on`, `off`, or a number.
+pub(super) fn clamp_mss(text: &str) -> Result<ClampMss, String> {
+    match (text, text.parse()) {
+        ("on", _) => Ok(ClampMss::ToPath),
+        ("off", _) => Ok(ClampMss::Off),
+        (_, Ok(mss @ MIN_MSS..)) => Ok(ClampMss::To(mss)),
+        _ => Err(format!("name on, off, or {MIN_MSS} to {} bytes", u16::MAX)),
+    }
+}
+
 /// An error message of clap as one line: without its label, its usage lines and its pointer to the help.
 pub(super) fn one_line(message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
@@ -83,6 +109,18 @@ mod tests {
     fn clap_errors_become_one_line() {
         let message = "error: the following required arguments were not provided:\n  --vni <VNI>\n\nUsage: overlay port add\n\nFor more information, try '--help'.\n";
         assert_eq!(one_line(message), "the following required arguments were not provided: --vni <VNI>");
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(
+            (mtu("auto"), mtu("68"), mtu("65535")),
+            (Ok(Mtu(None)), Ok(Mtu(Some(68))), Ok(Mtu(Some(65535))))
+        );
+        assert!(["67", "0", "65536", "-1", "on", ""].into_iter().all(|text| mtu(text).is_err()));
+        assert_eq!((clamp_mss("on"), clamp_mss("off")), (Ok(ClampMss::ToPath), Ok(ClampMss::Off)));
+        assert_eq!(clamp_mss("1360"), Ok(ClampMss::To(1360)));
+        assert!(["87", "65536", "auto", ""].into_iter().all(|text| clamp_mss(text).is_err()));
     }
 
     #[test]

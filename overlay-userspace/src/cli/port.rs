@@ -9,7 +9,7 @@ use super::{
     output::{Table, or_dash},
     parse::{ExistOk, MissingOk},
 };
-use crate::{error::Result, port};
+use crate::{error::Result, mtu, port};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Port {
@@ -47,7 +47,12 @@ impl Port {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
             Self::Add { device, vni, exist_ok } => {
-                exist_ok.apply(port::add(&instance, &netlink, &device, vni).await)
+                exist_ok.apply(port::add(&instance, &netlink, &device, vni).await)?;
+                // What was asked for is done; that it may not do is worth a word, and no failure.
+                if let Ok(Some(warning)) = mtu::warning(&instance, &netlink, vni, &device).await {
+                    eprintln!("overlay: {warning}");
+                }
+                Ok(())
             }
             Self::Del { device, missing_ok } => {
                 missing_ok.apply(port::del(&instance, &netlink, &device).await)

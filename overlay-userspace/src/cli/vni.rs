@@ -1,17 +1,17 @@
 //! `overlay vni`.
 
 use clap::{Args, Subcommand};
-use overlay_common::Vni as Number;
+use overlay_common::{Vni as Number, maps::segment::ClampMss};
 use serde::Serialize;
 
 use super::{
     Session,
     output::Table,
-    parse::{ExistOk, MissingOk, Switch},
+    parse::{ExistOk, MissingOk, Mtu, Switch, clamp_mss, mtu},
 };
 use crate::{
     error::{Error, Result},
-    port,
+    mtu, port,
     segment::{self, Change},
 };
 
@@ -58,6 +58,20 @@ pub(super) struct Settings {
     /// Forget a learned station that sends nothing for so long; 0: never [default: 300]
     #[arg(long, value_name = "SECONDS")]
     ageing: Option<u32>,
+    /// Largest IP packet of a workload that goes into tunnels; auto: what their paths carry [default: auto]
+    #[arg(long, value_name = "BYTES|auto", value_parser = mtu)]
+    mtu: Option<Mtu>,
+    /// Lower the MSS of TCP handshakes to what fits the path, or to a number [default: off]
+    #[arg(long, value_name = "on|off|BYTES", value_parser = clamp_mss)]
+    clamp_mss: Option<ClampMss>,
+}
+
+impl Settings {
+    /// Whether none is named.
+    const fn is_empty(&self) -> bool {
+        let Self { learning, flood, ageing, mtu, clamp_mss } = self;
+        learning.is_none() && flood.is_none() && ageing.is_none() && mtu.is_none() && clamp_mss.is_none()
+    }
 }
 
 impl From<Settings> for Change {
@@ -66,6 +80,8 @@ impl From<Settings> for Change {
             learning: settings.learning.map(bool::from),
             flood: settings.flood.map(bool::from),
             ageing: settings.ageing,
+            mtu: settings.mtu.map(|Mtu(mtu)| mtu),
+            clamp_mss: settings.clamp_mss,
         }
     }
 }
@@ -76,6 +92,8 @@ struct Row {
     learning: bool,
     flood: bool,
     ageing_s: u32,
+    mtu: Option<u16>,
+    clamp_mss: String,
     ports: Vec<String>,
     remotes: Vec<String>,
 }
@@ -85,12 +103,18 @@ impl Vni {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
             Self::Add { vni, settings, exist_ok } => {
-                exist_ok.apply(segment::add(&instance, &netlink, vni, settings.into()).await)
+                let change = settings.into();
+                mtu::check(&instance, &netlink, vni, &change).await?;
+                exist_ok.apply(segment::add(&instance, &netlink, vni, change).await)
             }
-            Self::Set { settings: Settings { learning: None, flood: None, ageing: None }, .. } => {
-                Err(Error::Usage("nothing to set; name --learning, --flood or --ageing".to_owned()))
+            Self::Set { settings, .. } if settings.is_empty() => {
+                Err(Error::Usage("nothing to set; `overlay vni set --help` lists the settings".to_owned()))
             }
-            Self::Set { vni, settings } => segment::set(&instance, vni, settings.into()),
+            Self::Set { vni, settings } => {
+                let change = settings.into();
+                mtu::check(&instance, &netlink, vni, &change).await?;
+                segment::set(&instance, vni, change)
+            }
             Self::Del { vni, missing_ok } => missing_ok.apply(segment::del(&instance, vni)),
             Self::Show { vni } => {
                 let names = port::show(&instance, &netlink).await?;
@@ -112,6 +136,12 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         learning: view.settings.learning(),
         flood: view.settings.flood(),
         ageing_s: view.settings.ageing(),
+        mtu: view.settings.mtu(),
+        clamp_mss: match view.settings.clamp_mss() {
+            ClampMss::Off => "off".to_owned(),
+            ClampMss::ToPath => "on".to_owned(),
+            ClampMss::To(mss) => mss.to_string(),
+        },
         ports: view.ports.into_iter().map(name_of).collect(),
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
     }
@@ -120,13 +150,16 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
 fn table(rows: &[Row]) -> Table {
     let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
     let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
-    let mut table = Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "PORTS", "REMOTES"]);
+    let mut table =
+        Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "MTU", "CLAMP MSS", "PORTS", "REMOTES"]);
     for row in rows {
         table.row([
             row.vni.to_string(),
             on_off(row.learning),
             on_off(row.flood),
             if row.ageing_s == 0 { "never".to_owned() } else { format!("{}s", row.ageing_s) },
+            row.mtu.map_or_else(|| "auto".to_owned(), |mtu| mtu.to_string()),
+            row.clamp_mss.clone(),
             list(&row.ports),
             list(&row.remotes),
         ]);

@@ -6,6 +6,8 @@ pub mod drops;
 pub mod fdb;
 pub mod flood;
 pub mod next_hops;
+pub mod notices;
+pub mod path_mtus;
 mod table;
 pub mod vteps;
 
@@ -13,11 +15,15 @@ pub use table::Table;
 
 use aya::maps::{Map, MapData, MapError};
 
-use overlay_common::maps::{
-    member::{self, MemberKey},
-    port::{self, Port},
-    segment::{self, Segment},
-    uplink::{self, Uplink},
+use overlay_common::{
+    UnderlayAddr,
+    maps::{
+        member::{self, MemberKey},
+        port::{self, Port},
+        segment::{self, Segment},
+        uplink::{self, Uplink},
+        vtep_ids,
+    },
 };
 
 use crate::{
@@ -68,4 +74,9 @@ pub fn uplinks(instance: &Instance) -> Result<Table<u32, Uplink>> {
 /// Fails if the map is gone.
 pub fn members(instance: &Instance) -> Result<Table<MemberKey, u32>> {
     Table::open(instance, member::NAME)
+}
+
+/// `VTEP_IDS`: address to the remote VTEP's id.
+fn vtep_ids(instance: &Instance) -> Result<Table<UnderlayAddr, u32>> {
+    Table::open(instance, vtep_ids::NAME)
 }

@@ -16,6 +16,8 @@ pub struct Link {
     pub name: String,
     /// Its address.
     pub mac: MacAddr,
+    /// Its MTU, in bytes.
+    pub mtu: u32,
     /// What it is.
     pub kind: LinkKind,
     /// Whether an XDP program is on it, whosever.
@@ -78,6 +80,7 @@ fn parse(message: LinkMessage) -> Option<Link> {
         index: IfIndex::new(message.header.index)?,
         name: String::new(),
         mac: MacAddr::default(),
+        mtu: 0,
         kind: LinkKind::Hardware,
         has_xdp: false,
         vxlan: None,
@@ -90,6 +93,7 @@ fn parse(message: LinkMessage) -> Option<Link> {
             LinkAttribute::Address(bytes) => {
                 link.mac = <[u8; 6]>::try_from(bytes).map(MacAddr::new).unwrap_or_default();
             }
+            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::LinkNetNsId(_) => peer_elsewhere = true,
             LinkAttribute::Xdp(xdp) => link.has_xdp = is_attached(&xdp),
             LinkAttribute::LinkInfo(info) => {
