@@ -7,7 +7,7 @@ use network_types::{
     vxlan::VxlanHdr,
 };
 use overlay_common::{
-    DropReason, UnderlayAddr, Vni, VtepId,
+    DropReason, Family, UnderlayAddr, Vni, VtepId,
     header::{
         checksum, eth,
         eth::Payload,
@@ -113,7 +113,12 @@ fn addressed_ipv4<P: Packet>(packet: &P, config: &Config) -> Option<Addressed> {
 #[inline(always)]
 fn addressed_ipv6<P: Packet>(packet: &P, config: &Config) -> Option<Addressed> {
     let ip = packet.get::<Ipv6Hdr>(eth::LEN)?;
-    if !config.is_local(UnderlayAddr::from_ipv6(ip.dst_addr)) {
+    let (source, destination) = (UnderlayAddr::from_ipv6(ip.src_addr), UnderlayAddr::from_ipv6(ip.dst_addr));
+    // IPv4 addresses must not come in by IPv6; the kernel drops them, too (`ip6_rcv_core` in `net/ipv6/ip6_input.c`).
+    if source.family() == Family::Ipv4
+        || destination.family() == Family::Ipv4
+        || !config.is_local(destination)
+    {
         return None;
     }
     let behind = eth::LEN + ipv6::LEN;
@@ -125,7 +130,7 @@ fn addressed_ipv6<P: Packet>(packet: &P, config: &Config) -> Option<Addressed> {
         Next::Fragment | Next::Other => return None,
     };
     Some(Addressed {
-        source: UnderlayAddr::from_ipv6(ip.src_addr),
+        source,
         udp_at,
         udp_room: (!packet.is_gso()).then(|| usize::from(ipv6::payload_len(ip))),
         fragment,

@@ -38,6 +38,8 @@ pub(crate) struct Inner {
     largest: u32,
     gso: Gso,
     flow_hash: u32,
+    /// What it adds to a checksum around it; 0 where none will be made.
+    sum: u16,
     /// When it came, nanoseconds of the monotonic clock.
     now: u64,
 }
@@ -65,7 +67,17 @@ impl Inner {
                 (headers.len + size, if headers.is_tcp { Gso::Tcp } else { Gso::Other })
             }
         };
-        Ok(Self { vni, frame, len, packets: skb.packets(), largest, gso, flow_hash: skb.flow_hash(), now })
+        Ok(Self {
+            vni,
+            frame,
+            len,
+            packets: skb.packets(),
+            largest,
+            gso,
+            flow_hash: skb.flow_hash(),
+            sum: 0,
+            now,
+        })
     }
 
     /// What the frame counts for.
@@ -78,6 +90,12 @@ impl Inner {
     #[inline(always)]
     pub(crate) fn fits(&self, segment: &Segment) -> bool {
         segment.mtu().is_none_or(|mtu| self.largest <= u32::from(mtu) + eth::LEN as u32)
+    }
+
+    /// The same with its sum, for VTEPs that want checksums.
+    #[inline(always)]
+    pub(crate) fn with_sum(self, sum: u16) -> Self {
+        Self { sum, ..self }
     }
 
     #[inline(always)]
@@ -109,9 +127,19 @@ impl Target {
     #[inline(always)]
     pub(crate) fn find(skb: &Skb, id: VtepId, inner: &Inner) -> Result<Self, DropReason> {
         let vtep = vteps::get(id).ok_or(DropReason::UnknownVtep)?;
+        // There is no way to have the kernel fill in checksums of what it cuts up (Linux 6.18).
+        if vtep.udp_checksum() && inner.gso != Gso::None {
+            return Err(DropReason::Merged);
+        }
         let ip_len = inner.largest + outer::overhead(vtep.family()) as u32;
         let way = next_hop::find(skb, id, vtep, ip_len, inner.now)?;
         Ok(Self { id, vtep, way })
+    }
+
+    /// Whether the frame has to be summed up first.
+    #[inline(always)]
+    pub(crate) fn wants_sum(&self) -> bool {
+        self.vtep.udp_checksum()
     }
 
     /// Encapsulates a frame and sends it.
@@ -198,7 +226,8 @@ impl Target {
         let Some((outer, ethernet)) = headers.split_first_chunk_mut::<{ outer::IPV6_LEN }>() else {
             return;
         };
-        self.vtep.outer().write_ipv6(outer, hop.ethernet(), &inner.fields());
+        let sum = if self.wants_sum() { Some(inner.sum) } else { None };
+        self.vtep.outer().write_ipv6(outer, hop.ethernet(), &inner.fields(), sum);
         ethernet.copy_from_slice(&inner.frame.bytes());
     }
 }

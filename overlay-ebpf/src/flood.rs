@@ -10,6 +10,7 @@ use crate::{
     clock,
     encap::{Inner, Target},
     frame::Frame,
+    inner_sum,
     maps::{counters, drops, flood},
     skb::Skb,
     verdict::{Outcome, Verdict},
@@ -21,7 +22,8 @@ pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
     let from = skb.device().ok_or(DropReason::UnknownPort)?;
     let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
     let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
-    let inner = Inner::new(skb, vni, Frame::parse(skb, 0)?, clock::now())?;
+    let sum = inner_sum::of(skb, list.vtep_count().wrapping_sub(list.ipv4_count()));
+    let inner = Inner::new(skb, vni, Frame::parse(skb, 0)?, clock::now())?.with_sum(sum);
     let others = list.port_count().saturating_sub(1);
     if others > 0 {
         counters::sent(vni, None, inner.size());

@@ -15,6 +15,7 @@ use crate::{
     encap::{Inner, Target},
     examine,
     frame::Frame,
+    inner_sum,
     learn::learn,
     maps::{counters, fdb, jumps, ports, segments},
     redirect,
@@ -48,7 +49,7 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
         skb.hand_over(vni.get());
         return jumps::jump(skb, program);
     }
-    forward(skb, Received { device, vni, segment, frame, now })
+    forward::<false>(skb, Received { device, vni, segment, frame, now })
 }
 
 /// Switches a frame of the segment that was handed over with it; [`handle`] has let it in.
@@ -58,25 +59,37 @@ pub(crate) fn handle_again(skb: &mut Skb) -> Outcome {
     let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
     let frame = Frame::parse(skb, 0)?;
-    forward(skb, Received { device, vni, segment, frame, now: clock::now() })
+    forward::<true>(skb, Received { device, vni, segment, frame, now: clock::now() })
 }
 
+/// `AGAIN` tells that this is [`handle_again`], which does the rarer part.
 #[inline(always)]
-fn forward(skb: &mut Skb, Received { device, vni, segment, frame, now }: Received) -> Outcome {
+fn forward<const AGAIN: bool>(
+    skb: &mut Skb,
+    Received { device, vni, segment, frame, now }: Received,
+) -> Outcome {
     let destination = frame.destination();
     let place = if destination.is_group() { None } else { fdb::place(vni, segment, destination, now) };
     match place {
         Some(Place::Vtep(id)) => {
-            let inner = Inner::new(skb, vni, frame, now)?;
-            if inner.fits(segment) {
-                match Target::find(skb, id, &inner) {
-                    Err(DropReason::TooBig) => {}
-                    target => return target?.send(skb, &inner),
+            let mut inner = Inner::new(skb, vni, frame, now)?;
+            let target = match Target::find(skb, id, &inner) {
+                Ok(target) if inner.fits(segment) => target,
+                Ok(_) | Err(DropReason::TooBig) => {
+                    skb.hand_over(vni.get());
+                    skb.hand_over_vtep(id);
+                    return jumps::jump(skb, Jump::TooBigFromPort);
                 }
+                Err(reason) => return Err(reason),
+            };
+            if target.wants_sum() {
+                if !AGAIN {
+                    skb.hand_over(vni.get());
+                    return jumps::jump(skb, Jump::ForwardFromPort);
+                }
+                inner = inner.with_sum(inner_sum::of(skb, 1));
             }
-            skb.hand_over(vni.get());
-            skb.hand_over_vtep(id);
-            jumps::jump(skb, Jump::TooBigFromPort)
+            target.send(skb, &inner)
         }
         Some(Place::Port { device: to, .. }) if to == device => Err(DropReason::SamePort),
         Some(Place::Port { device: to, peer }) => {

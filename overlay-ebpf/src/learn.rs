@@ -1,6 +1,5 @@
 //! Learning where stations are, out of the source addresses of their frames.
 
-use aya_log_ebpf::{debug, info};
 use overlay_common::{
     MacAddr, Vni,
     maps::{
@@ -10,7 +9,8 @@ use overlay_common::{
 };
 
 use crate::{
-    maps::{counters, fdb},
+    maps::fdb,
+    sighting::{self, Sighting},
     skb::Skb,
 };
 
@@ -25,20 +25,16 @@ pub(crate) fn learn(skb: &Skb, vni: Vni, segment: &Segment, source: MacAddr, pla
     if !segment.learning() {
         return;
     }
-    let Some(entry) = fdb::entry_mut(vni, source) else {
-        if fdb::add_learned(vni, source, place, now) {
-            debug!(skb, "VNI {}: learned {:mac}", vni.get(), source.bytes());
-        } else {
-            counters::not_learned(vni);
+    match fdb::entry_mut(vni, source) {
+        Some(entry) if entry.is_at(vni, place) => {
+            if now.wrapping_sub(entry.last_seen()) > RENEW_NS && entry.origin() == Origin::Learned {
+                entry.touch(now);
+            }
         }
-        return;
-    };
-    if entry.is_learned_at(vni, place) {
-        if now.wrapping_sub(entry.last_seen()) > RENEW_NS {
-            entry.touch(now);
+        _ => {
+            let sighting = Sighting { skb, vni, source, place, now };
+            let news = sighting::judge(&sighting);
+            sighting::follow_up(&sighting, news);
         }
-    } else if entry.origin() == Origin::Learned {
-        entry.move_to(vni, place, now);
-        info!(skb, "VNI {}: {:mac} moved", vni.get(), source.bytes());
     }
 }

@@ -2,6 +2,7 @@
 
 #![no_std]
 #![no_main]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -13,6 +14,7 @@
     reason = "entry points take what the kernel passes, and outcomes end here"
 )]
 
+mod atomic;
 mod checksum;
 mod clamp_mss;
 mod clock;
@@ -21,6 +23,7 @@ mod encap;
 mod examine;
 mod flood;
 mod foreign;
+mod forget;
 mod frame;
 mod from_port;
 mod from_tunnel;
@@ -28,14 +31,17 @@ mod from_uplink;
 mod from_uplink_xdp;
 mod gso;
 mod helper;
+mod inner_sum;
 mod learn;
 mod maps;
 mod mark;
 mod next_hop;
 mod packet;
 mod path_mtu;
+mod reclaim;
 mod redirect;
 mod rewrite;
+mod sighting;
 mod skb;
 mod too_big;
 mod verdict;
@@ -122,6 +128,13 @@ fn from_uplink_xdp(context: XdpContext) -> u32 {
 #[xdp]
 fn from_uplink_xdp_generic(context: XdpContext) -> u32 {
     strip(&context)
+}
+
+/// Removes FDB entries, so that the counts of what is learned stay right. Commands run it, no hook does. The "frame" is an
+/// Ethernet header and a `Removal`; returns how many entries it removed, or -1 if it was not asked right.
+#[classifier]
+fn fdb_remove(context: TcContext) -> i32 {
+    forget::handle(&Skb::new(context)).map_or(-1, |removed| removed as i32)
 }
 
 #[inline(always)]

@@ -70,8 +70,7 @@ fn look_up(
     now: u64,
     ip_len: u32,
 ) -> Result<Way, DropReason> {
-    let learned = path_mtus::get(id, now);
-    if ip_len > u32::from(learned) {
+    if ip_len > u32::from(path_mtus::get(id, now)) {
         return Err(DropReason::TooBig);
     }
     let mut params = zeroed();
@@ -79,9 +78,11 @@ fn look_up(
         BPF_FIB_LKUP_RET_SUCCESS => {
             let uplink = checked(params.ifindex)?;
             // SAFETY: the kernel has replaced the length by the MTU.
-            let mtu = unsafe { params.__bindgen_anon_1.mtu_result }.min(learned);
+            let mtu = unsafe { params.__bindgen_anon_1.mtu_result };
             let ethernet = eth::header(MacAddr::new(params.dmac), MacAddr::new(params.smac), vtep.family());
             *slot = NextHop::new(uplink, ethernet, mtu, now);
+            // Asked for again, for want of stack to keep it.
+            slot.lower_mtu(path_mtus::get(id, now));
             Ok(Way::Resolved(slot))
         }
         BPF_FIB_LKUP_RET_NO_NEIGH => {

@@ -7,8 +7,8 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    answers, config, counters, drops, fdb, flood, jump, jump::Jump, member, next_hop, notices, path_mtu,
-    port, segment, uplink, vtep, vtep_ids,
+    ageing, answers, config, counters, drops, fdb, flood, jump, jump::Jump, learned, member, next_hop,
+    notices, path_mtu, port, segment, uplink, vtep, vtep_ids,
 };
 
 use crate::{
@@ -20,13 +20,16 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 16] = [
+const MAPS: [&str; 19] = [
+    ageing::NAME,
+    ageing::RECLAIMED,
     answers::NAME,
     config::NAME,
     counters::NAME,
     drops::NAME,
     fdb::NAME,
     flood::NAME,
+    learned::NAME,
     jump::NAME,
     member::NAME,
     next_hop::NAME,
@@ -48,6 +51,9 @@ pub const FROM_UPLINK_XDP: &str = "from_uplink_xdp";
 /// XDP on an uplink, the generic hook.
 pub const FROM_UPLINK_XDP_GENERIC: &str = "from_uplink_xdp_generic";
 
+/// Removes FDB entries; no hook runs it, but commands do.
+pub const FDB_REMOVE: &str = "fdb_remove";
+
 /// Loads programs and maps, with room for `fdb_entries` stations, and pins them in a new instance.
 ///
 /// # Errors
@@ -56,6 +62,7 @@ pub const FROM_UPLINK_XDP_GENERIC: &str = "from_uplink_xdp_generic";
 pub fn load(instance: &Instance, fdb_entries: u32) -> Result<()> {
     let mut loader = EbpfLoader::new();
     loader.map_max_entries(fdb::NAME, fdb_entries);
+    loader.map_max_entries(ageing::NAME, fdb_entries);
     for name in MAPS {
         loader.map_pin_path(name, instance.maps().join(name));
     }

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use overlay_common::{IfIndex, maps::config::Config};
+use overlay_common::{
+    IfIndex,
+    maps::config::{Config, Families},
+};
 
 use crate::{
     bpffs,
@@ -53,16 +56,20 @@ async fn detach(instance: &Instance, config: &Config, failures: &mut Vec<Error>)
         }
     }
     attempt(tunnel::release_neighbours(instance, &netlink).await);
-    if config.forwarding_to_restore() {
-        attempt(hand_forwarding_on(instance));
-    }
+    attempt(hand_forwarding_on(instance, config.forwarding_to_restore()));
     Ok(())
 }
 
-/// Turns the loopback device's forwarding off, or leaves that to another instance that needs it.
-fn hand_forwarding_on(instance: &Instance) -> Result<()> {
-    match instance.others()?.first() {
-        None => forwarding::turn_off(),
-        Some(heir) => maps::config::write(heir, &heir.config()?.with_forwarding_to_restore(true)),
+/// Turns the loopback device's forwarding off again for `families`, or leaves that to another instance that needs it.
+fn hand_forwarding_on(instance: &Instance, families: Families) -> Result<()> {
+    if families == Families::NONE {
+        return Ok(());
     }
+    let others = instance.others()?;
+    let Some(heir) = others.first() else {
+        return forwarding::turn_off(families);
+    };
+    let config = heir.config()?;
+    let all = config.forwarding_to_restore().or(families);
+    maps::config::write(heir, &config.with_forwarding_to_restore(all))
 }

@@ -9,7 +9,7 @@ use nix::{
 use overlay_common::{
     MacAddr, Vni, VtepId,
     maps::{
-        fdb::{FdbEntry, FdbKey, Origin, Place},
+        fdb::{FdbEntry, FdbKey, Origin, Place, Removal},
         member::MemberKey,
         port::PortKind,
     },
@@ -18,9 +18,9 @@ use overlay_common::{
 use crate::{
     error::{Context as _, Error, Result},
     instance::Instance,
-    maps,
+    maps::{self, Added, Table, vteps::Vteps},
     netlink::Netlink,
-    segment,
+    port, segment,
 };
 
 /// Where a command says that a station is.
@@ -32,13 +32,44 @@ pub enum At {
     Port(String),
 }
 
+/// Which stations a command is about: those that all of it holds of.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of that segment.
+    pub vni: Option<Vni>,
+    /// With that address.
+    pub mac: Option<MacAddr>,
+    /// Behind the port of that name.
+    pub port: Option<String>,
+    /// Behind the VTEP with that address.
+    pub remote: Option<IpAddr>,
+    /// Whose entries were made so.
+    pub origin: Option<Origin>,
+}
+
+/// What to do where a command or a control plane put a station somewhere already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It stays there, which is an error.
+    Stays,
+    /// It is put elsewhere.
+    Moves,
+}
+
 /// Puts a station where it is said to be, for good.
 ///
 /// # Errors
 ///
-/// [`Error::Exists`] or [`Error::Conflict`] if a command or a control plane put it somewhere already; [`Error::Missing`] if the segment, or the
-/// place in it, is not there.
-pub async fn add(instance: &Instance, netlink: &Netlink, vni: Vni, mac: MacAddr, at: &At) -> Result<()> {
+/// [`Error::Exists`] or [`Error::Conflict`] if a command or a control plane put it somewhere already, and it
+/// [`Known::Stays`]; [`Error::Missing`] if the segment, or the place in it, is not there.
+pub async fn add(
+    instance: &Instance,
+    netlink: &Netlink,
+    vni: Vni,
+    mac: MacAddr,
+    at: &At,
+    known: Known,
+) -> Result<()> {
     if maps::segments(instance)?.get(vni.get())?.is_none() {
         return Err(segment::missing(vni));
     }
@@ -46,7 +77,7 @@ pub async fn add(instance: &Instance, netlink: &Netlink, vni: Vni, mac: MacAddr,
         At::Remote(remote) => remote_place(instance, vni, *remote)?,
         At::Port(name) => port_place(instance, netlink, vni, name).await?,
     };
-    add_static(instance, vni, mac, place)
+    put_static(instance, vni, mac, place, known)
 }
 
 fn remote_place(instance: &Instance, vni: Vni, remote: IpAddr) -> Result<Place> {
@@ -72,30 +103,60 @@ async fn port_place(instance: &Instance, netlink: &Netlink, vni: Vni, name: &str
 
 /// Puts a station somewhere for good. Where the map is full, a learned entry makes way.
 pub(crate) fn add_static(instance: &Instance, vni: Vni, mac: MacAddr, place: Place) -> Result<()> {
+    put_static(instance, vni, mac, place, Known::Stays)
+}
+
+fn put_static(instance: &Instance, vni: Vni, mac: MacAddr, place: Place, policy: Known) -> Result<()> {
     if !mac.is_station() {
         return Err(Error::Usage(format!("{mac} is a group address or zero, and no station can have it")));
     }
     let key = FdbKey::new(vni, mac);
     let mut fdb = maps::fdb::open(instance)?;
-    if let Some(known) = fdb.get(key)?.filter(|entry| entry.origin() != Origin::Learned) {
-        return Err(if known.place(vni) == Some(place) {
-            Error::Exists(format!("{mac} of VNI {vni} is there already"))
-        } else {
-            Error::Conflict(format!("{mac} of VNI {vni} is elsewhere already; `overlay fdb del` first"))
-        });
-    }
     let entry = FdbEntry::new(vni, place, Origin::Static, now()?);
-    if fdb.try_put(key, &entry)? {
+    if let Some(known) = fdb.get(key)?.filter(|entry| entry.origin() != Origin::Learned) {
+        return match policy {
+            Known::Moves => fdb.put(key, &entry),
+            Known::Stays if known.place(vni) == Some(place) => {
+                Err(Error::Exists(format!("{mac} of VNI {vni} is there already")))
+            }
+            Known::Stays => Err(Error::Conflict(format!(
+                "{mac} of VNI {vni} is elsewhere already; `overlay fdb replace` moves it"
+            ))),
+        };
+    }
+    loop {
+        match fdb.add(key, &entry)? {
+            Added::New => return Ok(()),
+            // Learned, or learned again just now.
+            Added::Known => forget_learned(instance, key)?,
+            Added::Full => forget_learned(instance, oldest_learned(&fdb)?)?,
+        }
+    }
+}
+
+fn forget_learned(instance: &Instance, key: FdbKey) -> Result<()> {
+    let Some(vni) = key.vni() else { return Ok(()) };
+    let removal = Removal::ALL.vni(vni).mac(key.mac()).origin(Origin::Learned);
+    maps::fdb::remove(instance, removal).map(drop)
+}
+
+fn oldest_learned(fdb: &Table<FdbKey, FdbEntry>) -> Result<FdbKey> {
+    let learned = fdb.entries()?.into_iter().filter(|(_, entry)| entry.origin() == Origin::Learned);
+    let oldest = learned.min_by_key(|(_, entry)| entry.last_seen());
+    oldest.map(|(key, _)| key).ok_or_else(|| {
+        Error::Failed("the FDB is full; `overlay fdb del` makes room, `up --fdb-size` sets it".to_owned())
+    })
+}
+
+/// Refuses a limit of learned stations that is below the number of those there are. `of` is what they are learned of, and
+/// `flush` the option of `overlay fdb flush` that removes them.
+pub(crate) fn check_limit(limit: u32, learned: u64, of: &str, flush: &str) -> Result<()> {
+    if limit == 0 || u64::from(limit) >= learned {
         return Ok(());
     }
-    let learned = fdb.entries()?.into_iter().filter(|(_, entry)| entry.origin() == Origin::Learned);
-    let Some((oldest, _)) = learned.min_by_key(|(_, entry)| entry.last_seen()) else {
-        return Err(Error::Failed(
-            "the FDB is full; `overlay fdb del` makes room, `up --fdb-size` sets it".to_owned(),
-        ));
-    };
-    fdb.remove(oldest)?;
-    fdb.put(key, &entry)
+    Err(Error::Failed(format!(
+        "--learn-limit {limit}: {learned} stations of {of} are learned already; `overlay fdb flush {flush}` removes them"
+    )))
 }
 
 /// Removes the stations that were learned too long ago; the programs take no notice of them any more.
@@ -103,13 +164,8 @@ pub(crate) fn add_static(instance: &Instance, vni: Vni, mac: MacAddr, place: Pla
 /// # Errors
 ///
 /// Fails if the kernel does.
-pub fn sweep(instance: &Instance) -> Result<usize> {
-    let segments = maps::segments(instance)?.entries()?;
-    let now = now()?;
-    maps::fdb::remove_where(instance, |key, entry| {
-        let segment = key.vni().and_then(|vni| segments.get(&vni.get()));
-        segment.is_some_and(|segment| entry.is_aged(segment.ageing(), now))
-    })
+pub fn sweep(instance: &Instance) -> Result<()> {
+    maps::fdb::remove(instance, Removal::ALL.aged()).map(drop)
 }
 
 /// Removes a station.
@@ -118,7 +174,7 @@ pub fn sweep(instance: &Instance) -> Result<usize> {
 ///
 /// [`Error::Missing`] if it is not there.
 pub fn del(instance: &Instance, vni: Vni, mac: MacAddr) -> Result<()> {
-    if maps::fdb::open(instance)?.remove(FdbKey::new(vni, mac))? {
+    if maps::fdb::remove(instance, Removal::ALL.vni(vni).mac(mac))? > 0 {
         return Ok(());
     }
     Err(Error::Missing(format!(
@@ -126,28 +182,61 @@ pub fn del(instance: &Instance, vni: Vni, mac: MacAddr) -> Result<()> {
     )))
 }
 
-/// Removes the learned stations of a segment; how many there were.
+/// Removes the stations that a filter lets through, by default learned ones; how many there were.
 ///
 /// # Errors
 ///
-/// [`Error::Missing`] if the segment is not there.
-pub fn flush(instance: &Instance, vni: Vni) -> Result<usize> {
-    if maps::segments(instance)?.get(vni.get())?.is_none() {
+/// [`Error::Missing`] if the segment, the port or the remote VTEP is not there.
+pub async fn flush(instance: &Instance, netlink: &Netlink, filter: &Filter) -> Result<u32> {
+    if let Some(vni) = filter.vni
+        && maps::segments(instance)?.get(vni.get())?.is_none()
+    {
         return Err(segment::missing(vni));
     }
-    maps::fdb::remove_where(instance, |key, entry| {
-        key.vni() == Some(vni) && entry.origin() == Origin::Learned
-    })
+    let conditions = conditions(instance, netlink, filter).await?;
+    maps::fdb::remove(instance, conditions.origin(filter.origin.unwrap_or(Origin::Learned)))
 }
 
-/// The stations of a segment, or of all, by VNI and MAC.
+/// The stations that a filter lets through, by VNI and MAC.
 ///
 /// # Errors
 ///
-/// Fails if the kernel does.
-pub fn show(instance: &Instance, only: Option<Vni>) -> Result<Vec<(FdbKey, FdbEntry)>> {
-    let entries = maps::fdb::open(instance)?.entries()?;
-    Ok(entries.into_iter().filter(|(key, _)| only.is_none() || key.vni() == only).collect())
+/// [`Error::Missing`] if the port or the remote VTEP is not there.
+pub async fn show(
+    instance: &Instance,
+    netlink: &Netlink,
+    filter: &Filter,
+) -> Result<Vec<(FdbKey, FdbEntry)>> {
+    let conditions = conditions(instance, netlink, filter).await?;
+    let conditions = filter.origin.map_or(conditions, |origin| conditions.origin(origin));
+    let entries = maps::fdb::open(instance)?.entries()?.into_iter();
+    let is_meant = |(key, entry): &(FdbKey, FdbEntry)| {
+        key.vni().is_some_and(|vni| conditions.holds(vni, key.mac(), entry))
+    };
+    Ok(entries.filter(is_meant).collect())
+}
+
+/// All of a filter but the origin.
+async fn conditions(instance: &Instance, netlink: &Netlink, filter: &Filter) -> Result<Removal> {
+    let mut conditions = Removal::ALL;
+    if let Some(vni) = filter.vni {
+        conditions = conditions.vni(vni);
+    }
+    if let Some(mac) = filter.mac {
+        conditions = conditions.mac(mac);
+    }
+    if let Some(name) = &filter.port {
+        conditions = conditions.port(port::find(instance, netlink, name).await?.device);
+    }
+    if let Some(remote) = filter.remote {
+        let (id, _) = Vteps::open(instance)?.find(remote.into())?.ok_or_else(|| {
+            Error::Missing(format!(
+                "--remote {remote} is no remote VTEP; `overlay tunnel show` lists those there are"
+            ))
+        })?;
+        conditions = conditions.vtep(id);
+    }
+    Ok(conditions)
 }
 
 /// Nanoseconds of the monotonic clock, as the programs have it.

@@ -11,6 +11,7 @@ pub mod down;
 mod error;
 pub mod fdb;
 pub mod forwarding;
+pub mod grace;
 pub mod hook;
 pub mod instance;
 pub mod logs;

@@ -3,7 +3,8 @@
 use overlay_common::{
     IfIndex, Vni,
     maps::{
-        fdb::Place,
+        fdb::Removal,
+        learned::LearnedKey,
         port::{Port, PortKind},
     },
 };
@@ -11,7 +12,7 @@ use overlay_common::{
 use crate::{
     datapath::FROM_PORT,
     error::{Error, Result},
-    hook,
+    fdb, grace, hook,
     instance::Instance,
     maps,
     netlink::{Link, LinkKind, Netlink},
@@ -30,15 +31,26 @@ pub struct View {
     pub vni: Vni,
     /// How frames are handed to its workload.
     pub kind: PortKind,
+    /// How many stations are learned behind it.
+    pub learned: u64,
+    /// How many can be at a time; 0: any number.
+    pub learn_limit: u32,
 }
 
-/// Makes a device a port of a segment, which is made if it is not there.
+/// Makes a device a port of a segment, which is made if it is not there. At most `learn_limit` stations are learned
+/// behind it; 0: any number.
 ///
 /// # Errors
 ///
 /// [`Error::Exists`] if it is one already, [`Error::Conflict`] if it is one of another segment or instance;
 /// [`Error::Failed`] if it cannot be one.
-pub async fn add(instance: &Instance, netlink: &Netlink, name: &str, vni: Vni) -> Result<()> {
+pub async fn add(
+    instance: &Instance,
+    netlink: &Netlink,
+    name: &str,
+    vni: Vni,
+    learn_limit: u32,
+) -> Result<()> {
     let link = netlink.link(name).await?;
     if let Some(port) = maps::ports(instance)?.get(link.index.get())? {
         let own = port.vni().map_or(0, Vni::get);
@@ -61,21 +73,24 @@ pub async fn add(instance: &Instance, netlink: &Netlink, name: &str, vni: Vni) -
         LinkKind::VethPeer => PortKind::VethPeer,
         LinkKind::Hardware | LinkKind::Virtual => PortKind::Device,
     };
-    let attached = attach(instance, netlink, &link, vni, kind).await;
+    let port = Port::new(vni, kind).with_learn_limit(learn_limit);
+    let attached = attach(instance, netlink, &link, vni, port).await;
     if attached.is_err() {
         let _ = hook::tidy(instance, netlink, link.index).await;
     }
     attached
 }
 
-async fn attach(instance: &Instance, netlink: &Netlink, link: &Link, vni: Vni, kind: PortKind) -> Result<()> {
+async fn attach(instance: &Instance, netlink: &Netlink, link: &Link, vni: Vni, port: Port) -> Result<()> {
     let tc = instance.config()?.tc();
     let mut undo = Undo::new();
     segment::ensure(instance, &netlink.links().await?, vni, &mut undo)?;
     undo.push(|| {
         let _ = forget(instance, link.index);
     });
-    maps::ports(instance)?.put(link.index.get(), &Port::new(vni, kind))?;
+    maps::fdb::purge(instance, Removal::ALL.port(link.index))?;
+    maps::learned::start(instance, LearnedKey::port(link.index))?;
+    maps::ports(instance)?.put(link.index.get(), &port)?;
     undo.push(|| {
         let _ = hook::detach_tc(instance, tc, link.index, FROM_PORT);
     });
@@ -112,12 +127,37 @@ pub async fn prune(instance: &Instance, netlink: &Netlink) -> Result<()> {
 ///
 /// [`Error::Missing`] if it is no port.
 pub async fn del(instance: &Instance, netlink: &Netlink, name: &str) -> Result<()> {
-    let missing = || Error::Missing(format!("{name} is no port; `overlay port show` lists those there are"));
-    let views = show(instance, netlink).await?;
-    let view = views.iter().find(|view| view.name.as_deref() == Some(name)).ok_or_else(missing)?;
+    let view = find(instance, netlink, name).await?;
     hook::detach_tc(instance, instance.config()?.tc(), view.device, FROM_PORT)?;
     forget(instance, view.device)?;
     hook::tidy(instance, netlink, view.device).await
+}
+
+/// Limits how many stations are learned behind a port; 0: any number.
+///
+/// # Errors
+///
+/// [`Error::Missing`] if it is no port; [`Error::Failed`] if more stations are learned than shall be.
+pub async fn set(instance: &Instance, netlink: &Netlink, name: &str, learn_limit: u32) -> Result<()> {
+    let view = find(instance, netlink, name).await?;
+    fdb::check_limit(learn_limit, view.learned, name, &format!("--port {name}"))?;
+    let mut ports = maps::ports(instance)?;
+    let port = ports.get(view.device.get())?.ok_or_else(|| missing(name))?;
+    ports.put(view.device.get(), &port.with_learn_limit(learn_limit))
+}
+
+/// The port of that name.
+///
+/// # Errors
+///
+/// [`Error::Missing`] if it is no port.
+pub(crate) async fn find(instance: &Instance, netlink: &Netlink, name: &str) -> Result<View> {
+    let views = show(instance, netlink).await?;
+    views.into_iter().find(|view| view.name.as_deref() == Some(name)).ok_or_else(|| missing(name))
+}
+
+fn missing(name: &str) -> Error {
+    Error::Missing(format!("{name} is no port; `overlay port show` lists those there are"))
 }
 
 /// Removes a port from every map, the stations behind it last, when nothing learns them any more.
@@ -131,11 +171,9 @@ fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
             Ok(())
         })?;
     }
-    maps::fdb::remove_where(instance, |key, entry| {
-        let place = key.vni().and_then(|vni| entry.place(vni));
-        matches!(place, Some(Place::Port { device: behind, .. }) if behind == device)
-    })?;
-    Ok(())
+    grace::wait();
+    maps::fdb::purge(instance, Removal::ALL.port(device))?;
+    maps::learned::stop(instance, LearnedKey::port(device))
 }
 
 /// All ports.
@@ -145,10 +183,12 @@ fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
 /// Fails if the kernel does.
 pub async fn show(instance: &Instance, netlink: &Netlink) -> Result<Vec<View>> {
     let links = netlink.links().await?;
-    let view = |(index, port): (u32, Port)| {
-        let device = IfIndex::new(index)?;
+    let mut views = Vec::new();
+    for (index, port) in maps::ports(instance)?.entries()? {
+        let (Some(device), Some(vni)) = (IfIndex::new(index), port.vni()) else { continue };
         let name = links.iter().find(|link| link.index == device).map(|link| link.name.clone());
-        Some(View { device, name, vni: port.vni()?, kind: port.kind() })
-    };
-    Ok(maps::ports(instance)?.entries()?.into_iter().filter_map(view).collect())
+        let learned = maps::learned::count(instance, LearnedKey::port(device))?;
+        views.push(View { device, name, vni, kind: port.kind(), learned, learn_limit: port.learn_limit() });
+    }
+    Ok(views)
 }

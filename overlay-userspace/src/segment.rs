@@ -3,13 +3,16 @@
 use overlay_common::{
     IfIndex, UnderlayAddr, Vni,
     maps::{
+        fdb::{FlapRule, Removal},
         flood::FloodList,
+        learned::LearnedKey,
         segment::{ClampMss, Segment},
     },
 };
 
 use crate::{
     error::{Error, Result},
+    fdb, grace,
     instance::Instance,
     maps,
     netlink::{Link, Netlink},
@@ -29,11 +32,26 @@ pub struct Change {
     pub mtu: Option<Option<u16>>,
     /// What the MSS of TCP handshakes is lowered to.
     pub clamp_mss: Option<ClampMss>,
+    /// How many stations can be learned at a time; 0: any number.
+    pub learn_limit: Option<u32>,
+    /// How many moves within the window are flapping; 0: none are.
+    pub flap_moves: Option<u16>,
+    /// That window, in seconds.
+    pub flap_window: Option<u32>,
+    /// Seconds that a station that flaps stays where it is; 0: it may go on moving.
+    pub flap_freeze: Option<u32>,
 }
 
 impl Change {
     fn apply(self, segment: Segment) -> Segment {
+        let rule = segment.flap_rule();
         segment
+            .with_learn_limit(self.learn_limit.unwrap_or(segment.learn_limit()))
+            .with_flap_rule(FlapRule {
+                moves: self.flap_moves.unwrap_or(rule.moves),
+                window: self.flap_window.unwrap_or(rule.window),
+                freeze: self.flap_freeze.unwrap_or(rule.freeze),
+            })
             .with_learning(self.learning.unwrap_or(segment.learning()))
             .with_flood(self.flood.unwrap_or(segment.flood()))
             .with_ageing(self.ageing.unwrap_or(segment.ageing()))
@@ -49,6 +67,8 @@ pub struct View {
     pub vni: Vni,
     /// Its settings.
     pub settings: Segment,
+    /// How many stations are learned.
+    pub learned: u64,
     /// Its ports on this host.
     pub ports: Vec<IfIndex>,
     /// Its remote VTEPs.
@@ -64,6 +84,7 @@ pub async fn add(instance: &Instance, netlink: &Netlink, vni: Vni, change: Chang
     if maps::segments(instance)?.get(vni.get())?.is_some() {
         return Err(Error::Exists(format!("VNI {vni} exists already; `overlay vni set` changes it")));
     }
+    check(&change.apply(Segment::default()))?;
     refuse_foreign(instance, &netlink.links().await?, vni)?;
     let mut undo = Undo::new();
     create(instance, vni, change, &mut undo)?;
@@ -93,6 +114,8 @@ fn create<'a>(instance: &'a Instance, vni: Vni, change: Change, undo: &mut Undo<
     undo.push(move || {
         let _ = forget(instance, vni);
     });
+    maps::fdb::purge(instance, Removal::ALL.vni(vni))?;
+    maps::learned::start(instance, LearnedKey::segment(vni))?;
     maps::counters::start(instance, vni, None)?;
     maps::flood::open(instance)?.put(vni.get(), &FloodList::new(vni))?;
     maps::segments(instance)?.put(vni.get(), &change.apply(Segment::default()))
@@ -101,7 +124,9 @@ fn create<'a>(instance: &'a Instance, vni: Vni, change: Change, undo: &mut Undo<
 fn forget(instance: &Instance, vni: Vni) -> Result<()> {
     maps::segments(instance)?.remove(vni.get())?;
     maps::flood::open(instance)?.remove(vni.get())?;
-    maps::fdb::remove_where(instance, |key, _| key.vni() == Some(vni))?;
+    grace::wait();
+    maps::fdb::purge(instance, Removal::ALL.vni(vni))?;
+    maps::learned::stop(instance, LearnedKey::segment(vni))?;
     maps::counters::stop(instance, vni, None)
 }
 
@@ -124,11 +149,26 @@ fn refuse_foreign(instance: &Instance, links: &[Link], vni: Vni) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Error::Missing`] if it is not there.
+/// [`Error::Missing`] if it is not there; [`Error::Failed`] if more stations are learned than shall be.
 pub fn set(instance: &Instance, vni: Vni, change: Change) -> Result<()> {
     let mut segments = maps::segments(instance)?;
-    let segment = segments.get(vni.get())?.ok_or_else(|| missing(vni))?;
-    segments.put(vni.get(), &change.apply(segment))
+    let segment = change.apply(segments.get(vni.get())?.ok_or_else(|| missing(vni))?);
+    check(&segment)?;
+    if change.learn_limit.is_some() {
+        let learned = maps::learned::count(instance, LearnedKey::segment(vni))?;
+        fdb::check_limit(segment.learn_limit(), learned, &format!("VNI {vni}"), &format!("--vni {vni}"))?;
+    }
+    segments.put(vni.get(), &segment)
+}
+
+/// Refuses settings that do not fit each other.
+fn check(segment: &Segment) -> Result<()> {
+    match segment.flap_rule() {
+        FlapRule { moves: 0, freeze: 1.., .. } => Err(Error::Usage(
+            "--flap-freeze needs --flap-moves, which is 0: no station ever flaps".to_owned(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Removes a segment that has no ports and no tunnels.
@@ -165,7 +205,8 @@ pub fn show(instance: &Instance, only: Option<Vni>) -> Result<Vec<View>> {
             remotes.extend(vteps.get(id)?.map(|vtep| vtep.remote()));
         }
         remotes.sort();
-        views.push(View { vni, settings, ports: list.ports().collect(), remotes });
+        let learned = maps::learned::count(instance, LearnedKey::segment(vni))?;
+        views.push(View { vni, settings, learned, ports: list.ports().collect(), remotes });
     }
     match only {
         Some(vni) if views.is_empty() => Err(missing(vni)),

@@ -3,13 +3,19 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use overlay_common::{
-    IfIndex, MacAddr, UnderlayAddr, Vni, VtepId,
-    maps::{config::Config, fdb::Place, member::MemberKey, next_hop::NextHop, vtep::Vtep},
+    Family, IfIndex, MacAddr, UnderlayAddr, Vni, VtepId,
+    maps::{
+        config::Config,
+        fdb::{Place, Removal},
+        member::MemberKey,
+        next_hop::NextHop,
+        vtep::Vtep,
+    },
 };
 
 use crate::{
     error::{Error, Result},
-    fdb,
+    fdb, grace,
     instance::Instance,
     maps::{self, vteps::Vteps},
     netlink::{Netlink, Route},
@@ -26,39 +32,57 @@ pub struct View {
     pub remote: UnderlayAddr,
     /// The remote VTEP's id.
     pub vtep: VtepId,
+    /// Whether it gets UDP checksums over IPv6.
+    pub udp_checksum: bool,
     /// How packets last left for it, if any did.
     pub next_hop: Option<NextHop>,
     /// What the underlay said about packets that were too big for it, if that still counts, and for how many seconds.
     pub told_mtu: Option<(u16, u64)>,
 }
 
+/// How a remote VTEP shall be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// With UDP checksums over IPv6, instead of zeros (RFC 6935).
+    pub udp_checksum: bool,
+}
+
 /// Lets a segment reach a remote VTEP, which may send into it from now on, and puts `macs` behind that VTEP.
 ///
 /// # Errors
 ///
-/// [`Error::Exists`] if the tunnel is there already, [`Error::Conflict`] if one of the `macs` is; [`Error::Usage`] for an address
-/// that cannot be a remote VTEP's.
+/// [`Error::Exists`] if the tunnel is there already; [`Error::Conflict`] if one of the `macs` is, or if the VTEP is
+/// reached already with other settings; [`Error::Usage`] for an address that cannot be a remote VTEP's.
 pub async fn add(
     instance: &Instance,
     netlink: &Netlink,
     vni: Vni,
     remote: IpAddr,
+    settings: Settings,
     macs: &[MacAddr],
 ) -> Result<()> {
     let config = instance.config()?;
-    let addr = checked(&config, remote)?;
-    let key = MemberKey::new(vni, remote.into());
+    let remote = checked(&config, remote, settings)?;
+    let addr = UnderlayAddr::from(remote);
+    let known = Vteps::open(instance)?.find(addr)?;
+    if let Some((_, vtep)) = &known {
+        refuse_other(vtep, remote, settings)?;
+    }
+    let key = MemberKey::new(vni, addr);
     let mut members = maps::members(instance)?;
     if members.get(key)?.is_some() {
         return Err(Error::Exists(format!(
             "VNI {vni} reaches {remote} already; `overlay tunnel show` lists all tunnels"
         )));
     }
-    let route = route(instance, netlink, addr).await?;
+    let route = route(instance, netlink, remote).await?;
 
     let mut undo = Undo::new();
     segment::ensure(instance, &netlink.links().await?, vni, &mut undo)?;
-    let id = claim(instance, &config, addr, &route, &mut undo)?;
+    let id = match known {
+        Some((id, _)) => id,
+        None => claim(instance, &vtep(&config, addr, &route, settings)?, &mut undo)?,
+    };
     undo.push(move || {
         let _ = forget(instance, key, id);
     });
@@ -70,33 +94,73 @@ pub async fn add(
     }
     netlink.manage_neighbour(route.device, route.via).await?;
     undo.disarm();
+    if settings.udp_checksum {
+        eprintln!(
+            "overlay: what the kernel carries as one cannot get checksums, and is dropped on its way to {remote}; \
+             `ethtool -K DEV tso off gso off` in workloads avoids it"
+        );
+    }
     Ok(())
 }
 
 /// An address that can be a remote VTEP's.
-fn checked(config: &Config, remote: IpAddr) -> Result<Ipv4Addr> {
-    let IpAddr::V4(addr) = remote else {
-        return Err(Error::Usage(format!("--remote {remote}: the local VTEP speaks IPv4 only")));
-    };
-    if addr.is_unspecified() || addr.is_loopback() || addr.is_multicast() || addr.is_broadcast() {
+fn checked(config: &Config, remote: IpAddr, settings: Settings) -> Result<IpAddr> {
+    let remote = remote.to_canonical();
+    let is_broadcast = remote == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if remote.is_unspecified() || remote.is_loopback() || remote.is_multicast() || is_broadcast {
         return Err(Error::Usage(format!(
             "--remote {remote} cannot be the address of a VTEP; name a host's"
         )));
     }
-    if config.locals().contains(&remote.into()) {
+    if let IpAddr::V6(addr) = remote
+        && addr.is_unicast_link_local()
+    {
+        return Err(Error::Usage(format!(
+            "--remote {addr} is an address of a link only; name one that reaches further"
+        )));
+    }
+    if settings.udp_checksum && remote.is_ipv4() {
+        return Err(Error::Usage(format!("--udp6-csum is for VTEPs over IPv6, which {remote} is not")));
+    }
+    let addr = UnderlayAddr::from(remote);
+    if config.locals().contains(&addr) {
         return Err(Error::Usage(format!("--remote {remote} is the local VTEP itself; name another host's")));
     }
-    Ok(addr)
+    if config.locals().iter().any(|local| local.family() == addr.family()) {
+        return Ok(remote);
+    }
+    Err(Error::Usage(format!(
+        "--remote {remote}: the local VTEP has no {} address; `overlay status` shows those it has",
+        name(addr.family())
+    )))
+}
+
+const fn name(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "IPv4",
+        Family::Ipv6 => "IPv6",
+    }
+}
+
+/// Refuses settings that are not those of a VTEP that is reached already.
+fn refuse_other(vtep: &Vtep, remote: IpAddr, settings: Settings) -> Result<()> {
+    if vtep.udp_checksum() == settings.udp_checksum {
+        return Ok(());
+    }
+    let (has, other) = if settings.udp_checksum { ("without", "leave out") } else { ("with", "give") };
+    Err(Error::Conflict(format!(
+        "{remote} is reached {has} UDP checksums already; {other} --udp6-csum, or delete its tunnels first"
+    )))
 }
 
 /// The route to a remote VTEP. Where there is none yet, the first uplink stands in until there is.
-async fn route(instance: &Instance, netlink: &Netlink, addr: Ipv4Addr) -> Result<Route> {
+async fn route(instance: &Instance, netlink: &Netlink, remote: IpAddr) -> Result<Route> {
     let uplinks = maps::uplinks(instance)?.entries()?;
-    let Some(route) = netlink.route(addr).await else {
-        eprintln!("overlay: there is no route to {addr} yet; packets are dropped until there is one");
+    let Some(route) = netlink.route(remote).await else {
+        eprintln!("overlay: there is no route to {remote} yet; packets are dropped until there is one");
         let first = uplinks.into_keys().next().and_then(IfIndex::new);
         let device = first.ok_or_else(|| Error::Failed("this instance has no uplink".to_owned()))?;
-        return Ok(Route { device, via: addr.into(), source: None });
+        return Ok(Route { device, via: remote, source: None });
     };
     if uplinks.contains_key(&route.device.get()) {
         return Ok(route);
@@ -105,36 +169,31 @@ async fn route(instance: &Instance, netlink: &Netlink, addr: Ipv4Addr) -> Result
     let name =
         links.iter().find(|link| link.index == route.device).map_or("another device", |link| &link.name);
     Err(Error::Failed(format!(
-        "the route to {addr} leaves by {name}, which is no uplink; name it at `overlay up`"
+        "the route to {remote} leaves by {name}, which is no uplink; name it at `overlay up`"
     )))
 }
 
-/// The slot of the VTEP at `addr`: the one it has, or a free one.
-fn claim<'a>(
-    instance: &'a Instance,
-    config: &Config,
-    addr: Ipv4Addr,
-    route: &Route,
-    undo: &mut Undo<'a>,
-) -> Result<VtepId> {
+/// The VTEP at `addr`, which sees us as the source address of the route, if that is one of the local VTEP's.
+fn vtep(config: &Config, addr: UnderlayAddr, route: &Route, settings: Settings) -> Result<Vtep> {
+    let source = route.source.map(UnderlayAddr::from).filter(|source| config.locals().contains(source));
+    let first = config.locals().iter().copied().find(|local| local.family() == addr.family());
+    source
+        .or(first)
+        .and_then(|local| Vtep::new(local, addr, config.port(), route.device))
+        .map(|vtep| vtep.with_udp_checksum(settings.udp_checksum))
+        .ok_or_else(|| Error::Failed(format!("the local VTEP has no address to reach {addr} from")))
+}
+
+/// Puts a VTEP into a free slot.
+fn claim<'a>(instance: &'a Instance, vtep: &Vtep, undo: &mut Undo<'a>) -> Result<VtepId> {
     let mut vteps = Vteps::open(instance)?;
-    let remote = IpAddr::V4(addr).into();
-    if let Some(id) = vteps.find(remote)? {
-        return Ok(id);
-    }
-    let preferred = route.source.map(|source| IpAddr::V4(source).into());
-    let local =
-        preferred.filter(|source| config.locals().contains(source)).or(config.locals().first().copied());
-    let vtep = local
-        .and_then(|local| Vtep::new(local, remote, config.port(), route.device))
-        .ok_or_else(|| Error::Failed(format!("the local VTEP has no IPv4 address to reach {addr} from")))?;
     let id = vteps.free()?;
     maps::next_hops::forget(instance, id)?;
     maps::path_mtus::forget(instance, id)?;
     undo.push(move || {
         let _ = Vteps::open(instance).and_then(|mut vteps| vteps.clear(id));
     });
-    vteps.put(id, &vtep)?;
+    vteps.put(id, vtep)?;
     Ok(id)
 }
 
@@ -168,9 +227,8 @@ fn forget(instance: &Instance, key: MemberKey, id: VtepId) -> Result<()> {
         list.remove_vtep(id);
         Ok(())
     })?;
-    maps::fdb::remove_where(instance, |station, entry| {
-        station.vni() == Some(vni) && entry.place(vni) == Some(Place::Vtep(id))
-    })?;
+    grace::wait();
+    maps::fdb::purge(instance, Removal::ALL.vni(vni).vtep(id))?;
     maps::counters::stop(instance, vni, Some(id))
 }
 
@@ -206,10 +264,10 @@ pub(crate) async fn release_neighbours(instance: &Instance, netlink: &Netlink) -
 
 /// The device and the neighbour that packets to a VTEP go to.
 async fn neighbour(netlink: &Netlink, vtep: &Vtep) -> Option<(IfIndex, IpAddr)> {
-    let addr = Ipv4Addr::from(vtep.remote().to_ipv4()?);
+    let addr = vtep.remote().ip();
     match netlink.route(addr).await {
         Some(route) => Some((route.device, route.via)),
-        None => Some((vtep.uplink()?, addr.into())),
+        None => Some((vtep.uplink()?, addr)),
     }
 }
 
@@ -219,6 +277,7 @@ async fn neighbour(netlink: &Netlink, vtep: &Vtep) -> Option<(IfIndex, IpAddr)> 
 ///
 /// Fails if the kernel does.
 pub fn show(instance: &Instance) -> Result<Vec<View>> {
+    let vteps = Vteps::open(instance)?;
     let mut views = Vec::new();
     let now = fdb::now()?;
     for (key, id) in maps::members(instance)?.entries()? {
@@ -228,7 +287,8 @@ pub fn show(instance: &Instance) -> Result<Vec<View>> {
         let next_hop = hops.into_iter().filter(|hop| hop.uplink().is_some()).max_by_key(NextHop::fresh_until);
         let told = maps::path_mtus::read(instance, vtep)?;
         let told_mtu = told.mtu(now).map(|mtu| (mtu, told.seconds_left(now)));
-        views.push(View { vni, remote: key.remote(), vtep, next_hop, told_mtu });
+        let udp_checksum = vteps.get(vtep)?.is_some_and(|vtep| vtep.udp_checksum());
+        views.push(View { vni, remote: key.remote(), vtep, udp_checksum, next_hop, told_mtu });
     }
     Ok(views)
 }

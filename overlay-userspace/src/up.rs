@@ -23,7 +23,7 @@ use crate::{
     hook::{self, XdpRefusal},
     instance::{self, Instance},
     maps,
-    netlink::{Link, LinkKind, Netlink},
+    netlink::{Address, Link, LinkKind, Netlink},
     netns, preflight,
 };
 
@@ -45,7 +45,7 @@ pub enum XdpChoice {
 pub struct Settings {
     /// The devices that face the underlay.
     pub uplinks: Vec<String>,
-    /// The addresses of the local VTEP; none: those of the uplinks.
+    /// The addresses of the local VTEP; none: the first of each family on each uplink.
     pub locals: Vec<IpAddr>,
     /// Its UDP port, host byte order.
     pub port: u16,
@@ -102,8 +102,8 @@ fn open(instance: &Instance, config: Config, settings: &Settings, uplinks: &[Lin
     refuse_shared(config.netns_cookie(), config.port(), uplinks)?;
     let turned_on = forwarding::turn_on()?;
     let done = fill(instance, &config.with_forwarding_to_restore(turned_on), settings, uplinks);
-    if done.is_err() && turned_on {
-        let _ = forwarding::turn_off();
+    if done.is_err() {
+        let _ = forwarding::turn_off(turned_on);
     }
     done
 }
@@ -169,30 +169,50 @@ async fn uplinks(netlink: &Netlink, settings: &Settings) -> Result<Vec<Link>> {
 
 /// The addresses of the local VTEP.
 async fn locals(netlink: &Netlink, settings: &Settings, uplinks: &[Link]) -> Result<Vec<UnderlayAddr>> {
-    let addresses = netlink.ipv4_addresses().await?;
-    if settings.locals.is_empty() {
-        let first_of = |link: &Link| {
-            addresses
-                .iter()
-                .find(|(device, _)| *device == link.index)
-                .map(|(_, addr)| IpAddr::V4(*addr).into())
-                .ok_or_else(|| {
-                    Error::Failed(format!(
-                        "uplink {0} has no IPv4 address; `ip address add ADDR/LEN dev {0}` gives it one",
-                        link.name
-                    ))
-                })
-        };
-        return uplinks.iter().map(first_of).collect();
+    let addresses = netlink.addresses().await?;
+    if !settings.locals.is_empty() {
+        return settings.locals.iter().map(|local| named(&addresses, *local)).collect();
     }
-    for local in &settings.locals {
-        if !addresses.iter().any(|(_, addr)| IpAddr::V4(*addr) == *local) {
+    let mut locals = Vec::new();
+    for link in uplinks {
+        let of_link =
+            || addresses.iter().filter(|address| address.device == link.index && address.is_lasting);
+        let firsts = [
+            of_link().find(|address| address.addr.is_ipv4()),
+            of_link().find(|address| address.addr.is_ipv6()),
+        ];
+        if firsts == [None, None] {
             return Err(Error::Failed(format!(
-                "--local {local} is no IPv4 address of this host; `ip address` shows those"
+                "uplink {0} has no IPv4 or IPv6 address that reaches beyond its link and is there to stay; \
+                 `ip address add ADDR/LEN dev {0}` gives it one",
+                link.name
             )));
         }
+        locals.extend(firsts.into_iter().flatten().map(|address| UnderlayAddr::from(address.addr)));
     }
-    Ok(settings.locals.iter().copied().map(UnderlayAddr::from).collect())
+    if locals.len() > MAX_LOCALS {
+        return Err(Error::Usage(format!(
+            "the uplinks have {} addresses, and a VTEP has {MAX_LOCALS} at most; choose with --local",
+            locals.len()
+        )));
+    }
+    Ok(locals)
+}
+
+/// An address of the local VTEP that the user named.
+fn named(addresses: &[Address], local: IpAddr) -> Result<UnderlayAddr> {
+    let local = local.to_canonical();
+    if let IpAddr::V6(addr) = local
+        && addr.is_unicast_link_local()
+    {
+        return Err(Error::Usage(format!(
+            "--local {addr} reaches no further than its link; name another address"
+        )));
+    }
+    if addresses.iter().any(|address| address.addr == local) {
+        return Ok(local.into());
+    }
+    Err(Error::Failed(format!("--local {local} is no address of this host; `ip address` shows those")))
 }
 
 /// Refuses uplinks that another instance of this namespace has as ports, or serves on the same UDP port.

@@ -1,17 +1,15 @@
 //! A bench for single frames: an instance on host 1 whose workloads are silent, so that every count is of
 //! a frame of the test.
 
-use std::cell::Cell;
+use std::{marker::PhantomData, net::IpAddr};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use aya::{
-    maps::{Map, MapData, PerCpuArray},
-    programs::SchedClassifier,
-};
-use overlay_common::{DropReason, maps::drops};
+use aya::programs::SchedClassifier;
+use overlay_common::{DropReason, Family};
 
 use crate::{
-    frame::{ETHER_IPV4, Ethernet, IP_UDP, Ipv4, Mac, Network as _, Outer, Udp},
+    drops::Drops,
+    frame::{ETHER_IPV4, Ethernet, IP_UDP, Ipv4, Mac, Network, Outer, Udp},
     netns::NetNs,
     overlay::Instance,
     testrun::{self, Outcome, TC_DROP, TC_NEXT, TC_REDIRECT, XDP_PASS},
@@ -47,7 +45,7 @@ pub const OTHER_VTEP: &str = "10.0.0.3";
 const SHOWN: usize = 30;
 
 /// A host under test, its stations, and its programs and counters.
-pub struct Bench<'a> {
+pub struct Bench<'a, N = Ipv4> {
     /// The two hosts; the instance is on the first.
     pub lab: &'a Lab,
     /// The instance under test.
@@ -57,6 +55,7 @@ pub struct Bench<'a> {
     from_port: SchedClassifier,
     from_uplink: SchedClassifier,
     drops: Drops,
+    underlay: PhantomData<N>,
 }
 
 /// A program, and the device that a frame comes in by.
@@ -105,16 +104,28 @@ impl Row {
     }
 }
 
-/// The hosts of a bench. They know each other's MAC addresses from the start.
+/// The hosts of a bench over IPv4. They know each other's MAC addresses from the start.
 pub fn lab() -> Result<Lab> {
-    Lab::with(2, Underlay { static_neighbours: true, ..Underlay::default() })
+    lab_over::<Ipv4>()
+}
+
+/// The hosts of a bench. They know each other's MAC addresses from the start.
+pub fn lab_over<N: Network>() -> Result<Lab> {
+    Lab::with(2, Underlay::known(N::FAMILY))
 }
 
 impl<'a> Bench<'a> {
-    /// Brings up the instance, with more arguments for `overlay up`, and its segments.
+    /// Brings up the instance, with more arguments for `overlay up`, and its segments, over IPv4.
     pub fn new(lab: &'a Lab, arguments: &[&str]) -> Result<Self> {
+        Self::over(lab, arguments)
+    }
+}
+
+impl<'a, N: Network> Bench<'a, N> {
+    /// Brings up the instance, with more arguments for `overlay up`, and its segments.
+    pub fn over(lab: &'a Lab, arguments: &[&str]) -> Result<Self> {
         let host = lab.host(1);
-        let local = host.v4.to_string();
+        let local = host.vtep.to_string();
         let instance = Instance::up(host, &[&["--local", &local], arguments].concat())?;
         let stations = NetNs::new("stations")?;
         stations.sysctl("ipv6/conf/default/disable_ipv6", "1")?;
@@ -128,6 +139,7 @@ impl<'a> Bench<'a> {
             from_uplink: program("from_uplink")?,
             drops,
             instance,
+            underlay: PhantomData,
         };
         bench.fill()?;
         Ok(bench)
@@ -137,10 +149,10 @@ impl<'a> Bench<'a> {
         for (port, vni) in [(PORT, VNI), (SECOND_PORT, VNI), (OTHER_PORT, OTHER_VNI)] {
             self.add_port(port, vni)?;
         }
-        let host_2 = self.lab.host(2).v4.to_string();
-        for (vni, remote) in [(VNI, host_2.as_str()), (OTHER_VNI, OTHER_VTEP)] {
-            self.add_tunnel(vni, remote)?;
-            self.add_station(vni, REMOTE, ["--remote", remote])?;
+        for (vni, remote) in [(VNI, self.lab.host(2).vtep), (OTHER_VNI, Self::other_vtep())] {
+            let remote = remote.to_string();
+            self.add_tunnel(vni, &remote)?;
+            self.add_station(vni, REMOTE, ["--remote", &remote])?;
         }
         self.add_station(VNI, STATION, ["--port", PORT])?;
         self.add_station(OTHER_VNI, STATION, ["--port", OTHER_PORT])?;
@@ -171,6 +183,15 @@ impl<'a> Bench<'a> {
         self.host().overlay(&[&["fdb", "add", "--vni", &vni, &mac], &place[..]].concat()).map(drop)
     }
 
+    /// [`OTHER_VTEP`], or the like where the underlay is IPv6.
+    #[must_use]
+    pub fn other_vtep() -> IpAddr {
+        match N::FAMILY {
+            Family::Ipv4 => [10, 0, 0, 3].into(),
+            Family::Ipv6 => [0xfd00, 0, 0, 0, 0, 0, 0, 3].into(),
+        }
+    }
+
     /// The host under test.
     #[must_use]
     pub fn host(&self) -> &'a Host {
@@ -183,13 +204,13 @@ impl<'a> Bench<'a> {
     }
 
     /// The outer headers of what host 2 sends into [`VNI`].
-    pub fn outer(&self) -> Result<Outer<Ipv4>> {
+    pub fn outer(&self) -> Result<Outer<N>> {
         let (to, from) = (self.host(), self.lab.host(2));
-        Outer::new((from.mac, from.v4), (to.mac, to.v4), VNI)
+        Outer::new((from.mac, from.vtep), (to.mac, to.vtep), VNI)
     }
 
     /// The packet that carries `inner`, after a change to its outer headers.
-    pub fn packet(&self, inner: &[u8], change: impl FnOnce(&mut Outer<Ipv4>)) -> Result<Vec<u8>> {
+    pub fn packet(&self, inner: &[u8], change: impl FnOnce(&mut Outer<N>)) -> Result<Vec<u8>> {
         let mut outer = self.outer()?;
         change(&mut outer);
         Ok(outer.frame(inner))
@@ -266,30 +287,4 @@ pub fn udp_frame(source: Mac, destination: Mac, len: usize) -> Vec<u8> {
     let payload: Vec<u8> = (1..=u8::MAX).cycle().take(len.saturating_sub(14 + 20 + Udp::LEN)).collect();
     let datagram = Udp::new(1000, 2000).datagram(ip.addresses(), &payload);
     Ethernet::new(source, destination, ETHER_IPV4).frame(&ip.packet(&datagram))
-}
-
-/// `DROPS`, and what was read last.
-struct Drops {
-    map: PerCpuArray<MapData, u64>,
-    last: Cell<[u64; DropReason::COUNT]>,
-}
-
-impl Drops {
-    fn open(instance: &Instance<'_>) -> Result<Self> {
-        let path = instance.pins().join("maps").join(drops::NAME);
-        let data = MapData::from_pin(&path).with_context(|| path.display().to_string())?;
-        let map = PerCpuArray::try_from(Map::PerCpuArray(data))?;
-        Ok(Self { map, last: Cell::new([0; DropReason::COUNT]) })
-    }
-
-    /// What has been counted since the last time.
-    fn read(&self) -> Result<Vec<(DropReason, u64)>> {
-        let mut now = [0; DropReason::COUNT];
-        for (slot, reason) in now.iter_mut().zip(DropReason::ALL) {
-            *slot = self.map.get(&reason.index(), 0)?.iter().sum();
-        }
-        let last = self.last.replace(now);
-        let counts = DropReason::ALL.into_iter().zip(now.iter().zip(last).map(|(now, last)| now - last));
-        Ok(counts.filter(|(_, count)| *count > 0).collect())
-    }
 }

@@ -7,7 +7,29 @@
     reason = "an error of the harness is a failed test; its text is the documentation"
 )]
 
+/// Makes tests of functions that are generic over the outer IP header: one over IPv4, one over IPv6.
+#[macro_export]
+macro_rules! over_both_families {
+    ($($test:ident),+ $(,)?) => {
+        mod over_ipv4 {
+            $(#[test]
+            fn $test() -> anyhow::Result<()> {
+                super::$test::<$crate::frame::Ipv4>()
+            })+
+        }
+
+        mod over_ipv6 {
+            $(#[test]
+            fn $test() -> anyhow::Result<()> {
+                super::$test::<$crate::frame::Ipv6>()
+            })+
+        }
+    };
+}
+
 pub mod bench;
+mod drops;
+pub mod fdb;
 pub mod figures;
 pub mod flow;
 pub mod foreign;
@@ -18,6 +40,7 @@ pub mod objects;
 pub mod overlay;
 pub mod peer;
 pub mod process;
+pub mod refusal;
 pub mod stream;
 pub mod tap;
 pub mod testrun;

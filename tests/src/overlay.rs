@@ -125,9 +125,14 @@ impl Host {
         let fdb = whole.get_mut("fdb").and_then(Value::as_array_mut).context("fdb show: no array")?;
         fdb.retain(|entry| entry["origin"] != "learned");
         // What packets change is no configuration.
-        for (noun, field) in
-            [("fdb", "age_s"), ("tunnel", "next_hop"), ("tunnel", "path_mtu"), ("tunnel", "path_mtu_told")]
-        {
+        for (noun, field) in [
+            ("fdb", "age_s"),
+            ("tunnel", "next_hop"),
+            ("tunnel", "path_mtu"),
+            ("tunnel", "path_mtu_told"),
+            ("vni", "learned"),
+            ("port", "learned"),
+        ] {
             let rows = whole.get_mut(noun).and_then(Value::as_array_mut).context("no array")?;
             for row in rows {
                 row.as_object_mut().context("no object")?.remove(field);
@@ -204,7 +209,7 @@ impl<'a> Instance<'a> {
 
     /// Lets segment `vni` reach another host, and the other host send into it.
     pub fn reach(&self, vni: u32, remote: &Host) -> Result<()> {
-        let (vni, remote) = (vni.to_string(), remote.v4.to_string());
+        let (vni, remote) = (vni.to_string(), remote.vtep.to_string());
         self.host.overlay(&["tunnel", "add", "--vni", &vni, "--remote", &remote]).map(drop)
     }
 

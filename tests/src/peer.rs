@@ -27,13 +27,13 @@ pub struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    /// Segment `vni` over IPv4, with learning, to `remotes`.
+    /// Segment `vni`, with learning, to `remotes`.
     #[must_use]
     pub fn new(host: &Host, vni: u32, remotes: &[&Host]) -> Self {
         Self {
             vni,
-            remotes: remotes.iter().map(|remote| remote.v4.into()).collect(),
-            local: host.v4.into(),
+            remotes: remotes.iter().map(|remote| remote.vtep).collect(),
+            local: host.vtep,
             port: VXLAN_PORT,
             learning: true,
             options: &[],

@@ -57,6 +57,28 @@ pub fn tc(instance: &Instance<'_>, program: &str, device: &str, frame: &[u8]) ->
     run_tc(&program, &instance.host.netns, device, frame)
 }
 
+/// Runs the TC program pinned as `program` on the same `frame` so many times, as if `device` of the host had received it
+/// each time. What the program does to the frame stays done.
+pub fn tc_again(
+    instance: &Instance<'_>,
+    program: &str,
+    device: &str,
+    frame: &[u8],
+    times: u32,
+) -> Result<()> {
+    let path = pin(instance, program);
+    let program = SchedClassifier::from_pin(&path).with_context(|| path.display().to_string())?;
+    let netns = &instance.host.netns;
+    let ifindex = netns.ifindex(device)?;
+    netns.enter(|| {
+        run(frame, Some(&tc_context(ifindex)), |mut options| {
+            options.repeat = times;
+            Ok(program.test_run(options)?)
+        })
+        .map(drop)
+    })
+}
+
 /// Runs the XDP program pinned as `program` on `frame`, as if `device` of the host had received it.
 pub fn xdp(instance: &Instance<'_>, program: &str, device: &str, frame: &[u8]) -> Result<Outcome> {
     let path = pin(instance, program);
@@ -95,11 +117,15 @@ pub(crate) fn run_tc(
     device: &str,
     frame: &[u8],
 ) -> Result<Outcome> {
-    let ifindex = netns.ifindex(device)?;
-    let mut context = [0_u32; sk_buff::WORDS];
+    let context = tc_context(netns.ifindex(device)?);
+    netns.enter(|| run(frame, Some(&context), |options| Ok(program.test_run(options)?)))
+}
+
+fn tc_context(ifindex: u32) -> [u32; sk_buff::WORDS] {
+    let mut context = [0; sk_buff::WORDS];
     context[sk_buff::INGRESS_IFINDEX] = ifindex;
     context[sk_buff::IFINDEX] = ifindex;
-    netns.enter(|| run(frame, Some(&context), |options| Ok(program.test_run(options)?)))
+    context
 }
 
 /// The kernel takes a device only once its receive queues know XDP, as those of a veth do while a native

@@ -6,12 +6,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use overlay_common::{
+    Family,
+    header::{eth, outer},
+};
 
 use crate::{frame::Mac, netns::NetNs};
 
 /// What the underlay is like.
 #[derive(Clone, Copy, Debug)]
 pub struct Underlay {
+    /// The family of the hosts' VTEP addresses. With IPv6, hosts have no IPv4 addresses.
+    pub family: Family,
     /// Segmentation, aggregation and checksum offloads of the links between hosts. Off, every frame on
     /// them is at most one MTU long and has real checksums, as on a wire.
     pub offloads: bool,
@@ -23,7 +29,27 @@ pub struct Underlay {
 
 impl Default for Underlay {
     fn default() -> Self {
-        Self { offloads: true, static_neighbours: false, mtu: 1500 }
+        Self::over(Family::Ipv4)
+    }
+}
+
+impl Underlay {
+    /// A plain underlay, with offloads, an MTU of 1500, and neighbours to be found.
+    #[must_use]
+    pub const fn over(family: Family) -> Self {
+        Self { family, offloads: true, static_neighbours: false, mtu: 1500 }
+    }
+
+    /// The same, with frames of at most one MTU with real checksums, as on a wire.
+    #[must_use]
+    pub const fn wire(family: Family) -> Self {
+        Self { offloads: false, ..Self::over(family) }
+    }
+
+    /// The same, with hosts that know each other's MAC addresses from the start.
+    #[must_use]
+    pub const fn known(family: Family) -> Self {
+        Self { static_neighbours: true, ..Self::over(family) }
     }
 }
 
@@ -38,10 +64,14 @@ pub struct Host {
     pub uplink: String,
     /// The MAC address of the uplink.
     pub mac: Mac,
-    /// Its underlay address, `10.0.0.<number>`.
+    /// Its underlay address, `10.0.0.<number>`, if the underlay is IPv4.
     pub v4: Ipv4Addr,
     /// Its IPv6 underlay address, `fd00::<number>`.
     pub v6: Ipv6Addr,
+    /// The one of the two that other VTEPs reach it by.
+    pub vtep: IpAddr,
+    /// The MTU of workloads whose frames fit the underlay.
+    pub inner_mtu: u32,
 }
 
 /// Hosts with an underlay between them: a cable for two, a switch for more.
@@ -62,12 +92,12 @@ impl Lab {
     /// `count` hosts on the given underlay.
     pub fn with(count: u8, underlay: Underlay) -> Result<Self> {
         ensure!(count >= 2, "a lab has two hosts or more");
-        let hosts = (1..=count).map(Host::new).collect::<Result<Vec<_>>>()?;
+        let hosts = (1..=count).map(|number| Host::new(number, underlay)).collect::<Result<Vec<_>>>()?;
         let switch = if count > 2 { Some(NetNs::new("switch")?) } else { None };
         let lab = Self { hosts, switch };
         lab.wire_up(underlay)?;
         for host in &lab.hosts {
-            host.address(underlay.mtu)?;
+            host.address(underlay)?;
             if underlay.static_neighbours {
                 host.know(&lab.hosts)?;
             }
@@ -113,24 +143,33 @@ impl Lab {
 }
 
 impl Host {
-    fn new(number: u8) -> Result<Self> {
+    fn new(number: u8, underlay: Underlay) -> Result<Self> {
+        let (v4, v6) =
+            (Ipv4Addr::new(10, 0, 0, number), Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number.into()));
+        let overhead = u32::try_from(outer::overhead(underlay.family) + eth::LEN)?;
         Ok(Self {
             netns: NetNs::new(&format!("h{number}"))?,
             number,
             uplink: format!("u{number}"),
             mac: Mac([0x02, 0, 0x0a, 0, 0, number]),
-            v4: Ipv4Addr::new(10, 0, 0, number),
-            v6: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, u16::from(number)),
+            v4,
+            v6,
+            vtep: match underlay.family {
+                Family::Ipv4 => v4.into(),
+                Family::Ipv6 => v6.into(),
+            },
+            inner_mtu: underlay.mtu - overhead,
         })
     }
 
-    fn address(&self, mtu: u32) -> Result<()> {
+    fn address(&self, underlay: Underlay) -> Result<()> {
         let Self { uplink, v4, v6, .. } = self;
-        self.netns.ip(&format!(
-            "link set {uplink} mtu {mtu} up\n\
-             addr add {v4}/24 dev {uplink}\n\
-             addr add {v6}/64 dev {uplink} nodad"
-        ))
+        let mut script =
+            format!("link set {uplink} mtu {} up\naddr add {v6}/64 dev {uplink} nodad\n", underlay.mtu);
+        if underlay.family == Family::Ipv4 {
+            writeln!(script, "addr add {v4}/24 dev {uplink}")?;
+        }
+        self.netns.ip(&script)
     }
 
     fn know(&self, hosts: &[Self]) -> Result<()> {
@@ -166,8 +205,8 @@ pub struct Plan {
     pub v4: Ipv4Addr,
     /// Its IPv6 overlay address, in a /64.
     pub v6: Ipv6Addr,
-    /// The MTU of its device and of the port.
-    pub mtu: u32,
+    /// The MTU of its device and of the port, if not what fits the underlay.
+    pub mtu: Option<u32>,
     /// Segmentation, aggregation and checksum offloads of its device and of the port.
     pub offloads: bool,
 }
@@ -182,7 +221,7 @@ impl Plan {
             mac: Mac([0x02, 0, 0, 0, 0, number]),
             v4: Ipv4Addr::new(10, 1, 0, number),
             v6: Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, u16::from(number)),
-            mtu: 1450,
+            mtu: None,
             offloads: true,
         }
     }
@@ -212,10 +251,11 @@ impl Workload {
         ensure!(port.len() < libc::IFNAMSIZ, "{port} is too long for a device");
         let netns = NetNs::new(&format!("w{}-{}", plan.vni, plan.number))?;
         cable(&host.netns, (&port, None), &netns, (Self::DEVICE, Some(plan.mac)))?;
-        host.netns.ip(&format!("link set {port} mtu {} up", plan.mtu))?;
+        let mtu = plan.mtu.unwrap_or(host.inner_mtu);
+        host.netns.ip(&format!("link set {port} mtu {mtu} up"))?;
         netns.ip(&format!(
-            "link set eth0 mtu {} up\naddr add {}/24 dev eth0\naddr add {}/64 dev eth0 nodad",
-            plan.mtu, plan.v4, plan.v6
+            "link set eth0 mtu {mtu} up\naddr add {}/24 dev eth0\naddr add {}/64 dev eth0 nodad",
+            plan.v4, plan.v6
         ))?;
         set_offloads(&host.netns, &port, plan.offloads)?;
         set_offloads(&netns, Self::DEVICE, plan.offloads)?;

@@ -3,9 +3,10 @@
 use anyhow::{Context as _, Result, ensure};
 use overlay_common::DropReason;
 use overlay_tests::{
-    frame::{ETHER_EXPERIMENT, Ethernet, Ipv4, Mac, Outer},
+    frame::{ETHER_EXPERIMENT, Ethernet, Mac, Network, Outer},
     mesh,
     netns::NetNs,
+    over_both_families,
     overlay::Instance,
     topology::{Host, Lab, Underlay, Workload},
     wire::{Direction, Received, Wire},
@@ -14,9 +15,17 @@ use overlay_tests::{
 const VNI: u32 = 100;
 const UNKNOWN: Mac = Mac([0x02, 0xee, 0, 0, 0, 1]);
 
+over_both_families! {
+    everyone_gets_one_copy_and_the_sender_none,
+    everyone_gets_one_copy_with_native_xdp,
+    everyone_gets_one_copy_with_generic_xdp,
+    what_was_learned_is_flooded_no_more,
+    a_segment_without_flooding_keeps_to_known_stations,
+}
+
 /// Three hosts that know each other: a copy that has to wait for a neighbour may be dropped, and counted.
-fn lab() -> Result<Lab> {
-    Lab::with(3, Underlay { static_neighbours: true, ..Underlay::default() })
+fn lab<N: Network>() -> Result<Lab> {
+    Lab::with(3, Underlay::known(N::FAMILY))
 }
 
 /// Three hosts with one workload each, and a second workload behind host 1.
@@ -50,12 +59,12 @@ fn frame(source: Mac, destination: Mac, text: &[u8]) -> Vec<u8> {
 }
 
 /// Whether a frame on an uplink carries `inner`.
-fn carries(received: &Received, inner: &[u8]) -> bool {
-    Outer::<Ipv4>::parse(&received.bytes).is_ok_and(|(_, found)| found == inner)
+fn carries<N: Network>(received: &Received, inner: &[u8]) -> bool {
+    Outer::<N>::parse(&received.bytes).is_ok_and(|(_, found)| found == inner)
 }
 
-fn everyone_gets_one_copy(arguments: &[&str]) -> Result<()> {
-    let lab = lab()?;
+fn everyone_gets_one_copy<N: Network>(arguments: &[&str]) -> Result<()> {
+    let lab = lab::<N>()?;
     let site = Site::new(&lab, arguments)?;
     let sender = Wire::open(&site.workloads[0].netns, Workload::DEVICE, Direction::In)?;
     let source = site.workloads[0].mac;
@@ -80,7 +89,7 @@ fn everyone_gets_one_copy(arguments: &[&str]) -> Result<()> {
             ensure!(copies.len() == 1, "receiver {number} got {} to {destination}", copies.len());
         }
         for (number, uplink) in uplinks.iter().enumerate() {
-            let copies = uplink.collect(|frame| frame.outgoing && carries(frame, &sent))?;
+            let copies = uplink.collect(|frame| frame.outgoing && carries::<N>(frame, &sent))?;
             // Host 1 sends one copy to each of the others; what came out of a tunnel goes into none.
             let expected = if number == 0 { 2 } else { 0 };
             ensure!(copies.len() == expected, "host {} sent {}", number + 1, copies.len());
@@ -91,24 +100,20 @@ fn everyone_gets_one_copy(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn everyone_gets_one_copy_and_the_sender_none() -> Result<()> {
-    everyone_gets_one_copy(&[])
+fn everyone_gets_one_copy_and_the_sender_none<N: Network>() -> Result<()> {
+    everyone_gets_one_copy::<N>(&[])
 }
 
-#[test]
-fn everyone_gets_one_copy_with_native_xdp() -> Result<()> {
-    everyone_gets_one_copy(&["--xdp", "native"])
+fn everyone_gets_one_copy_with_native_xdp<N: Network>() -> Result<()> {
+    everyone_gets_one_copy::<N>(&["--xdp", "native"])
 }
 
-#[test]
-fn everyone_gets_one_copy_with_generic_xdp() -> Result<()> {
-    everyone_gets_one_copy(&["--xdp", "generic"])
+fn everyone_gets_one_copy_with_generic_xdp<N: Network>() -> Result<()> {
+    everyone_gets_one_copy::<N>(&["--xdp", "generic"])
 }
 
-#[test]
-fn what_was_learned_is_flooded_no_more() -> Result<()> {
-    let lab = lab()?;
+fn what_was_learned_is_flooded_no_more<N: Network>() -> Result<()> {
+    let lab = lab::<N>()?;
     let site = Site::new(&lab, &[])?;
     let open = |netns: &NetNs| Wire::open(netns, Workload::DEVICE, Direction::In);
     let (one, two) = (open(&site.workloads[0].netns)?, open(&site.workloads[1].netns)?);
@@ -130,16 +135,15 @@ fn what_was_learned_is_flooded_no_more() -> Result<()> {
     let entries = fdb.as_array().context("fdb show: no array")?;
     let learned = |mac: Mac| entries.iter().find(|entry| entry["mac"] == mac.to_string());
     let remote = learned(there).with_context(|| format!("{there} is not in {fdb}"))?;
-    ensure!(remote["origin"] == "learned" && remote["remote"] == "10.0.0.2", "{remote}");
+    ensure!(remote["origin"] == "learned" && remote["remote"] == lab.host(2).vtep.to_string(), "{remote}");
     ensure!(remote["age_s"].as_u64().is_some_and(|age| age < 60), "{remote}");
     let local = learned(here).with_context(|| format!("{here} is not in {fdb}"))?;
     ensure!(local["origin"] == "learned" && local["port"] == site.workloads[0].port.as_str(), "{local}");
     Ok(())
 }
 
-#[test]
-fn a_segment_without_flooding_keeps_to_known_stations() -> Result<()> {
-    let lab = lab()?;
+fn a_segment_without_flooding_keeps_to_known_stations<N: Network>() -> Result<()> {
+    let lab = lab::<N>()?;
     let site = Site::new(&lab, &[])?;
     let open = |netns: &NetNs| Wire::open(netns, Workload::DEVICE, Direction::In);
     let (one, two) = (open(&site.workloads[0].netns)?, open(&site.workloads[1].netns)?);

@@ -1,10 +1,12 @@
 //! Workloads on two hosts talk across the overlay, ours or the kernel's on the other side.
 
+use std::net::IpAddr;
+
 use anyhow::{Result, ensure};
-use overlay_common::DropReason;
+use overlay_common::{DropReason, Family};
 use overlay_tests::{
-    frame::{ETHER_EXPERIMENT, Ethernet, Ipv4, Mac, Outer, verify},
-    mesh,
+    frame::{ETHER_EXPERIMENT, Ethernet, Mac, Network, Outer, verify},
+    mesh, over_both_families,
     overlay::Instance,
     peer::{Peer, Segment},
     topology::{Lab, Plan, Underlay, Workload},
@@ -14,8 +16,27 @@ use overlay_tests::{
 
 const VNI: u32 = 100;
 const TRANSFER: usize = 16 << 20;
-/// Frames of at most one MTU with real checksums, as on a wire.
-const WIRE: Underlay = Underlay { offloads: false, static_neighbours: false, mtu: 1500 };
+
+over_both_families! {
+    datagrams_in_a_single_piece_with_other_offloads,
+    datagrams_in_a_single_piece_as_on_a_wire,
+    datagrams_in_a_single_piece_with_native_xdp,
+    ours_to_ours_with_offloads,
+    ours_to_ours_as_on_a_wire,
+    ours_to_ours_with_native_xdp,
+    ours_to_ours_with_native_xdp_as_on_a_wire,
+    ours_to_ours_with_generic_xdp,
+    ours_to_ours_without_xdp,
+    ours_to_ours_on_another_port,
+    ours_to_kernel_with_offloads,
+    ours_to_kernel_as_on_a_wire,
+    ours_to_kernel_with_outer_checksums,
+    ours_to_kernel_with_outer_checksums_as_on_a_wire,
+    workloads_without_offloads_talk,
+    static_entries_do_without_learning_and_flooding,
+    frames_on_the_wire_are_vxlan_as_the_rfc_has_it,
+    flows_differ_in_their_source_port,
+}
 
 fn ours_to_ours(underlay: Underlay, arguments: &[&str]) -> Result<()> {
     let lab = Lab::with(2, underlay)?;
@@ -37,6 +58,22 @@ fn ours_to_kernel(underlay: Underlay, options: &[&str]) -> Result<()> {
     mesh::exchange(&ours, &theirs, TRANSFER)
 }
 
+/// How the kernel's device sends no UDP checksums, and takes what has none.
+fn without_checksums<N: Network>() -> &'static [&'static str] {
+    match N::FAMILY {
+        Family::Ipv4 => &["noudpcsum"],
+        Family::Ipv6 => &["udp6zerocsumtx", "udp6zerocsumrx"],
+    }
+}
+
+/// How the kernel's device sends UDP checksums, and takes what has none.
+fn with_checksums<N: Network>() -> &'static [&'static str] {
+    match N::FAMILY {
+        Family::Ipv4 => &["udpcsum"],
+        Family::Ipv6 => &["noudp6zerocsumtx", "udp6zerocsumrx"],
+    }
+}
+
 fn segmented(underlay: Underlay, arguments: &[&str]) -> Result<()> {
     let lab = Lab::with(2, underlay)?;
     let instances = mesh::up(&lab, arguments)?;
@@ -50,74 +87,60 @@ fn segmented(underlay: Underlay, arguments: &[&str]) -> Result<()> {
     mesh::exchange_segmented(&workloads[0], &workloads[1])
 }
 
-#[test]
-fn datagrams_in_a_single_piece_with_other_offloads() -> Result<()> {
-    segmented(Underlay::default(), &[])
+fn datagrams_in_a_single_piece_with_other_offloads<N: Network>() -> Result<()> {
+    segmented(Underlay::over(N::FAMILY), &[])
 }
 
-#[test]
-fn datagrams_in_a_single_piece_as_on_a_wire() -> Result<()> {
-    segmented(WIRE, &[])
+fn datagrams_in_a_single_piece_as_on_a_wire<N: Network>() -> Result<()> {
+    segmented(Underlay::wire(N::FAMILY), &[])
 }
 
-#[test]
-fn datagrams_in_a_single_piece_with_native_xdp() -> Result<()> {
-    segmented(Underlay::default(), &["--xdp", "native"])
+fn datagrams_in_a_single_piece_with_native_xdp<N: Network>() -> Result<()> {
+    segmented(Underlay::over(N::FAMILY), &["--xdp", "native"])
 }
 
-#[test]
-fn ours_to_ours_with_offloads() -> Result<()> {
-    ours_to_ours(Underlay::default(), &[])
+fn ours_to_ours_with_offloads<N: Network>() -> Result<()> {
+    ours_to_ours(Underlay::over(N::FAMILY), &[])
 }
 
-#[test]
-fn ours_to_ours_as_on_a_wire() -> Result<()> {
-    ours_to_ours(WIRE, &[])
+fn ours_to_ours_as_on_a_wire<N: Network>() -> Result<()> {
+    ours_to_ours(Underlay::wire(N::FAMILY), &[])
 }
 
-#[test]
-fn ours_to_ours_with_native_xdp() -> Result<()> {
-    ours_to_ours(Underlay::default(), &["--xdp", "native"])
+fn ours_to_ours_with_native_xdp<N: Network>() -> Result<()> {
+    ours_to_ours(Underlay::over(N::FAMILY), &["--xdp", "native"])
 }
 
-#[test]
-fn ours_to_ours_with_native_xdp_as_on_a_wire() -> Result<()> {
-    ours_to_ours(WIRE, &["--xdp", "native"])
+fn ours_to_ours_with_native_xdp_as_on_a_wire<N: Network>() -> Result<()> {
+    ours_to_ours(Underlay::wire(N::FAMILY), &["--xdp", "native"])
 }
 
-#[test]
-fn ours_to_ours_with_generic_xdp() -> Result<()> {
-    ours_to_ours(WIRE, &["--xdp", "generic"])
+fn ours_to_ours_with_generic_xdp<N: Network>() -> Result<()> {
+    ours_to_ours(Underlay::wire(N::FAMILY), &["--xdp", "generic"])
 }
 
-#[test]
-fn ours_to_ours_without_xdp() -> Result<()> {
-    ours_to_ours(WIRE, &["--xdp", "off"])
+fn ours_to_ours_without_xdp<N: Network>() -> Result<()> {
+    ours_to_ours(Underlay::wire(N::FAMILY), &["--xdp", "off"])
 }
 
-#[test]
-fn ours_to_ours_on_another_port() -> Result<()> {
-    ours_to_ours(WIRE, &["--port", "8472"])
+fn ours_to_ours_on_another_port<N: Network>() -> Result<()> {
+    ours_to_ours(Underlay::wire(N::FAMILY), &["--port", "8472"])
 }
 
-#[test]
-fn ours_to_kernel_with_offloads() -> Result<()> {
-    ours_to_kernel(Underlay::default(), &["noudpcsum"])
+fn ours_to_kernel_with_offloads<N: Network>() -> Result<()> {
+    ours_to_kernel(Underlay::over(N::FAMILY), without_checksums::<N>())
 }
 
-#[test]
-fn ours_to_kernel_as_on_a_wire() -> Result<()> {
-    ours_to_kernel(WIRE, &["noudpcsum"])
+fn ours_to_kernel_as_on_a_wire<N: Network>() -> Result<()> {
+    ours_to_kernel(Underlay::wire(N::FAMILY), without_checksums::<N>())
 }
 
-#[test]
-fn ours_to_kernel_with_outer_checksums() -> Result<()> {
-    ours_to_kernel(Underlay::default(), &["udpcsum"])
+fn ours_to_kernel_with_outer_checksums<N: Network>() -> Result<()> {
+    ours_to_kernel(Underlay::over(N::FAMILY), with_checksums::<N>())
 }
 
-#[test]
-fn ours_to_kernel_with_outer_checksums_as_on_a_wire() -> Result<()> {
-    ours_to_kernel(WIRE, &["udpcsum"])
+fn ours_to_kernel_with_outer_checksums_as_on_a_wire<N: Network>() -> Result<()> {
+    ours_to_kernel(Underlay::wire(N::FAMILY), with_checksums::<N>())
 }
 
 #[test]
@@ -128,9 +151,8 @@ fn workloads_of_one_host_talk() -> Result<()> {
     mesh::exchange(&one, &two, TRANSFER)
 }
 
-#[test]
-fn workloads_without_offloads_talk() -> Result<()> {
-    let lab = Lab::new(2)?;
+fn workloads_without_offloads_talk<N: Network>() -> Result<()> {
+    let lab = Lab::with(2, Underlay::over(N::FAMILY))?;
     let instances = mesh::up(&lab, &[])?;
     mesh::connect(&instances, VNI)?;
     let mut workloads = Vec::new();
@@ -143,9 +165,8 @@ fn workloads_without_offloads_talk() -> Result<()> {
     mesh::exchange(&workloads[0], &workloads[1], TRANSFER)
 }
 
-#[test]
-fn static_entries_do_without_learning_and_flooding() -> Result<()> {
-    let lab = Lab::new(2)?;
+fn static_entries_do_without_learning_and_flooding<N: Network>() -> Result<()> {
+    let lab = Lab::with(2, Underlay::over(N::FAMILY))?;
     let instances = mesh::up(&lab, &[])?;
     for instance in &instances {
         let vni = VNI.to_string();
@@ -156,7 +177,7 @@ fn static_entries_do_without_learning_and_flooding() -> Result<()> {
     traffic::no_ping(&workloads[0].netns, workloads[1].v4.into())?;
     for (here, there) in [(0, 1), (1, 0)] {
         let (vni, mac) = (VNI.to_string(), workloads[there].mac.to_string());
-        let remote = instances[there].host.v4.to_string();
+        let remote = instances[there].host.vtep.to_string();
         instances[here].host.overlay(&["fdb", "add", "--vni", &vni, &mac, "--remote", &remote])?;
         let (vni, mac) = (VNI.to_string(), workloads[here].mac.to_string());
         let port = &workloads[here].port;
@@ -171,9 +192,8 @@ fn static_entries_do_without_learning_and_flooding() -> Result<()> {
     mesh::exchange(&workloads[0], &workloads[1], 1 << 20)
 }
 
-#[test]
-fn frames_on_the_wire_are_vxlan_as_the_rfc_has_it() -> Result<()> {
-    let lab = Lab::with(2, WIRE)?;
+fn frames_on_the_wire_are_vxlan_as_the_rfc_has_it<N: Network>() -> Result<()> {
+    let lab = Lab::with(2, Underlay::wire(N::FAMILY))?;
     let instances = mesh::up(&lab, &[])?;
     let workloads = mesh::segment(&instances, VNI)?;
     let (one, two) = (lab.host(1), lab.host(2));
@@ -181,11 +201,11 @@ fn frames_on_the_wire_are_vxlan_as_the_rfc_has_it() -> Result<()> {
     mesh::exchange(&workloads[0], &workloads[1], 1 << 20)?;
     let mut seen = 0;
     for frame in uplink.collect(|_| true)? {
-        let Ok((outer, inner)) = Outer::<Ipv4>::parse(&frame.bytes) else {
+        let Ok((outer, inner)) = Outer::<N>::parse(&frame.bytes) else {
             continue;
         };
         ensure!(outer.udp.destination == 4789, "to port {}", outer.udp.destination);
-        check(&outer, frame.outgoing, [(one.mac, one.v4), (two.mac, two.v4)])?;
+        check(&outer, frame.outgoing, [(one.mac, one.vtep), (two.mac, two.vtep)])?;
         ensure!(frame.bytes.len() <= 1514, "{} bytes", frame.bytes.len());
         ensure!(!frame.checksum_pending, "a checksum is not filled in");
         Ethernet::parse(inner)?;
@@ -196,23 +216,20 @@ fn frames_on_the_wire_are_vxlan_as_the_rfc_has_it() -> Result<()> {
     Ok(())
 }
 
-fn check(outer: &Outer<Ipv4>, outgoing: bool, hosts: [(Mac, std::net::Ipv4Addr); 2]) -> Result<()> {
+fn check<N: Network>(outer: &Outer<N>, outgoing: bool, hosts: [(Mac, IpAddr); 2]) -> Result<()> {
     let (from, to) = if outgoing { (hosts[1], hosts[0]) } else { (hosts[0], hosts[1]) };
-    ensure!((outer.ethernet.source, outer.ip.source) == from, "from {outer:?}");
-    ensure!((outer.ethernet.destination, outer.ip.destination) == to, "to {outer:?}");
+    let (source, destination) = outer.ip.addresses();
+    ensure!((outer.ethernet.source, source) == from, "from {outer:?}");
+    ensure!((outer.ethernet.destination, destination) == to, "to {outer:?}");
     let vxlan = &outer.vxlan;
     ensure!((vxlan.flags, vxlan.reserved, vxlan.reserved_last) == (8, [0; 3], 0), "{vxlan:?}");
     ensure!(vxlan.vni == VNI, "{vxlan:?}");
     ensure!(outer.udp.source >= 32768, "from port {}", outer.udp.source);
-    ensure!(outer.ip.ttl > 1 && outer.ip.options.is_empty(), "{:?}", outer.ip);
-    // An identification of 0 is right only where nobody may cut the packet up.
-    ensure!(outer.ip.id != 0 || outer.ip.fragment & 0x4000 != 0, "{:?}", outer.ip);
-    Ok(())
+    outer.ip.check_sent()
 }
 
-#[test]
-fn flows_differ_in_their_source_port() -> Result<()> {
-    let lab = Lab::with(2, WIRE)?;
+fn flows_differ_in_their_source_port<N: Network>() -> Result<()> {
+    let lab = Lab::with(2, Underlay::wire(N::FAMILY))?;
     let instances = mesh::up(&lab, &[])?;
     let workloads = mesh::segment(&instances, VNI)?;
     let uplink = Wire::open(&lab.host(2).netns, "u2", Direction::In)?;
@@ -222,7 +239,7 @@ fn flows_differ_in_their_source_port() -> Result<()> {
         let big = uplink.collect(|frame| frame.bytes.len() > 500)?;
         let of_flow: std::collections::BTreeSet<_> = big
             .iter()
-            .map(|frame| Ok(Outer::<Ipv4>::parse(&frame.bytes)?.0.udp.source))
+            .map(|frame| Ok(Outer::<N>::parse(&frame.bytes)?.0.udp.source))
             .collect::<Result<_>>()?;
         ensure!(of_flow.len() == 1, "one flow with the ports {of_flow:?}");
         ports.extend(of_flow);

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     time::{Duration, Instant},
 };
 
@@ -11,10 +11,11 @@ use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     unistd::Pid,
 };
-use overlay_common::DropReason;
+use overlay_common::{DropReason, Family};
 use overlay_tests::{
-    bench::{Bench, Fate, Hook, OTHER_PORT, PORT, SECOND_PORT, STATION, VNI, lab, same, udp_frame},
-    frame::{Arp, ETHER_EXPERIMENT, ETHER_IPV6, Ethernet, IP_UDP, Ipv4, Ipv6, Mac, Network as _, Outer, Udp},
+    bench::{Bench, Fate, Hook, OTHER_PORT, PORT, SECOND_PORT, STATION, VNI, lab, lab_over, same, udp_frame},
+    frame::{Arp, ETHER_EXPERIMENT, ETHER_IPV6, Ethernet, IP_UDP, Ipv6, Mac, Network, Outer, Udp},
+    over_both_families,
     process::wait_until,
     testrun::TC_REDIRECT,
     topology::Lab,
@@ -22,11 +23,24 @@ use overlay_tests::{
 };
 
 const FROM_PORT: Hook<'_> = Hook::Port(PORT);
+
+over_both_families! {
+    everyone_else_gets_one_copy,
+    a_vtep_whose_next_hop_is_unknown_gets_the_frame_itself,
+    of_several_unknown_next_hops_each_has_its_turn,
+    a_next_hop_that_is_no_longer_known_goes_on_for_copies,
+}
+
 /// Further members of the segment; all of them have host 2's MAC address.
-const MORE_VTEPS: [&str; 2] = ["10.0.0.4", "10.0.0.5"];
+fn more_vteps<N: Network>() -> [IpAddr; 2] {
+    match N::FAMILY {
+        Family::Ipv4 => [[10, 0, 0, 4].into(), [10, 0, 0, 5].into()],
+        Family::Ipv6 => [4, 5].map(|last| [0xfd00, 0, 0, 0, 0, 0, 0, last].into()),
+    }
+}
 
 /// Frames that have to be flooded.
-fn flooded() -> Result<Vec<Vec<u8>>> {
+fn flooded(mtu: u32) -> Result<Vec<Vec<u8>>> {
     let ip6 = Ipv6::new("fd01::1".parse()?, "ff02::1".parse()?, IP_UDP);
     let datagram = Udp::new(5, 6).datagram(ip6.addresses(), b"to all");
     Ok(vec![
@@ -36,23 +50,25 @@ fn flooded() -> Result<Vec<Vec<u8>>> {
         Ethernet::new(STATION, Mac([0x33, 0x33, 0, 0, 0, 1]), ETHER_IPV6).frame(&ip6.packet(&datagram)),
         Ethernet::new(STATION, Mac::BROADCAST, ETHER_EXPERIMENT).frame(&[0x77; 60]),
         udp_frame(STATION, Mac([2, 0, 0, 0, 7, 7]), 103),
-        udp_frame(STATION, Mac::BROADCAST, 1464),
+        udp_frame(STATION, Mac::BROADCAST, usize::try_from(mtu)? + 14),
     ])
 }
 
 /// The remote VTEP that a packet of `inner` goes to; it has to be right byte for byte.
-fn receiver(bench: &Bench<'_>, packet: &[u8], inner: &[u8]) -> Result<Ipv4Addr> {
-    let (found, _) = Outer::<Ipv4>::parse(packet)?;
+fn receiver<N: Network>(bench: &Bench<'_, N>, packet: &[u8], inner: &[u8]) -> Result<IpAddr> {
+    let (found, _) = Outer::<N>::parse(packet)?;
     let (from, to) = (bench.host(), bench.lab.host(2));
-    let mut outer = Outer::<Ipv4>::new((from.mac, from.v4), (to.mac, found.ip.destination), VNI)?;
+    let (_, destination) = found.ip.addresses();
+    let mut outer = Outer::<N>::new((from.mac, from.vtep), (to.mac, destination), VNI)?;
     outer.udp.source = found.udp.source;
+    outer.ip.choose_as(&found.ip);
     ensure!(found.udp.source >= 49152, "source port {}", found.udp.source);
     same(packet, &outer.frame(inner))?;
-    Ok(found.ip.destination)
+    Ok(destination)
 }
 
 /// Who got a packet of `inner`: those whose copies came over the wire, and whom the frame itself was made for.
-fn receivers(bench: &Bench<'_>, wire: &Wire, inner: &[u8]) -> Result<Vec<Ipv4Addr>> {
+fn receivers<N: Network>(bench: &Bench<'_, N>, wire: &Wire, inner: &[u8]) -> Result<Vec<IpAddr>> {
     let (outcome, drops) = bench.run(FROM_PORT, inner)?;
     ensure!(outcome.verdict == TC_REDIRECT && drops.is_empty(), "{}, {drops:?}", outcome.verdict);
     let mut all = vec![receiver(bench, &outcome.frame, inner).context("the frame itself")?];
@@ -63,21 +79,20 @@ fn receivers(bench: &Bench<'_>, wire: &Wire, inner: &[u8]) -> Result<Vec<Ipv4Add
     Ok(all)
 }
 
-#[test]
-fn everyone_else_gets_one_copy() -> Result<()> {
-    let lab = lab()?;
-    let bench = Bench::new(&lab, &["--xdp", "off"])?;
-    let mut everyone = vec![lab.host(2).v4];
-    for vtep in MORE_VTEPS {
+fn everyone_else_gets_one_copy<N: Network>() -> Result<()> {
+    let lab = lab_over::<N>()?;
+    let bench = Bench::<N>::over(&lab, &["--xdp", "off"])?;
+    let mut everyone = vec![lab.host(2).vtep];
+    for vtep in more_vteps::<N>() {
         let neighbour = format!("neigh replace {vtep} lladdr {} dev u1 nud permanent", lab.host(2).mac);
-        bench.add_tunnel(VNI, vtep)?;
+        bench.add_tunnel(VNI, &vtep.to_string())?;
         bench.host().netns.ip(&neighbour)?;
-        everyone.push(vtep.parse()?);
+        everyone.push(vtep);
     }
     let wire = Wire::open(&lab.host(2).netns, "u2", Direction::In)?;
     let (sender, second, other) =
         (bench.station(PORT)?, bench.station(SECOND_PORT)?, bench.station(OTHER_PORT)?);
-    for (index, frame) in flooded()?.into_iter().enumerate() {
+    for (index, frame) in flooded(bench.host().inner_mtu)?.into_iter().enumerate() {
         let all = receivers(&bench, &wire, &frame).with_context(|| format!("frame {index}"))?;
         ensure!(all == everyone, "frame {index}: packets to {all:?}");
         let copies = second.collect(|seen| seen.bytes == frame)?;
@@ -98,7 +113,7 @@ fn without_remote_vteps_the_ports_get_theirs() -> Result<()> {
         bench.add_port(port, 7)?;
     }
     let (sender, others) = (bench.station("r1")?, [bench.station("r2")?, bench.station("r3")?]);
-    for (index, frame) in flooded()?.into_iter().enumerate() {
+    for (index, frame) in flooded(bench.host().inner_mtu)?.into_iter().enumerate() {
         bench.check(Hook::Port("r1"), &frame, &Fate::Copied).with_context(|| format!("frame {index}"))?;
         for other in &others {
             let copies = other.collect(|seen| seen.bytes == frame)?;
@@ -115,7 +130,7 @@ fn what_nobody_gets_is_dropped_and_counted() -> Result<()> {
     let lab = lab()?;
     let bench = Bench::new(&lab, &["--xdp", "off"])?;
     bench.add_port("r1", 7)?;
-    for (index, frame) in flooded()?.into_iter().enumerate() {
+    for (index, frame) in flooded(bench.host().inner_mtu)?.into_iter().enumerate() {
         let fate = Fate::Dropped(DropReason::NoReceivers);
         bench.check(Hook::Port("r1"), &frame, &fate).with_context(|| format!("frame {index}"))?;
     }
@@ -125,18 +140,18 @@ fn what_nobody_gets_is_dropped_and_counted() -> Result<()> {
 }
 
 /// The port `r1` in segment 7, which has tunnels to `unresolved` VTEPs and then to host 2.
-fn with_unresolved<'a>(lab: &'a Lab, unresolved: &[&str]) -> Result<Bench<'a>> {
-    let bench = Bench::new(lab, &["--xdp", "off"])?;
+fn with_unresolved<'a, N: Network>(lab: &'a Lab, unresolved: &[IpAddr]) -> Result<Bench<'a, N>> {
+    let bench = Bench::over(lab, &["--xdp", "off"])?;
     bench.add_port("r1", 7)?;
     for vtep in unresolved {
-        bench.add_tunnel(7, vtep)?;
+        bench.add_tunnel(7, &vtep.to_string())?;
     }
-    bench.add_tunnel(7, &lab.host(2).v4.to_string())?;
+    bench.add_tunnel(7, &lab.host(2).vtep.to_string())?;
     Ok(bench)
 }
 
 /// Floods a frame into segment 7: to whom the frame itself goes, to whom copies went, and how many were lost.
-fn flood(bench: &Bench<'_>, wire: &Wire, inner: &[u8]) -> Result<(Ipv4Addr, Vec<Ipv4Addr>, u64)> {
+fn flood<N: Network>(bench: &Bench<'_, N>, wire: &Wire, inner: &[u8]) -> Result<(IpAddr, Vec<IpAddr>, u64)> {
     let (outcome, drops) = bench.run(Hook::Port("r1"), inner)?;
     ensure!(outcome.verdict == TC_REDIRECT, "{}, {drops:?}", outcome.verdict);
     let lost = match drops[..] {
@@ -145,61 +160,57 @@ fn flood(bench: &Bench<'_>, wire: &Wire, inner: &[u8]) -> Result<(Ipv4Addr, Vec<
         _ => anyhow::bail!("{drops:?}"),
     };
     let copies = wire.collect(|frame| frame.bytes.ends_with(&inner[14..]))?;
-    let target = |copy: &Received| Ok(Outer::<Ipv4>::parse(&copy.bytes)?.0.ip.destination);
+    let target = |copy: &Received| Ok(Outer::<N>::parse(&copy.bytes)?.0.ip.addresses().1);
     let copies = copies.iter().map(target).collect::<Result<_>>()?;
     // The kernel fills in the Ethernet header of a packet whose next hop it has to resolve.
-    let itself: [u8; 4] =
-        *outcome.frame.get(30..34).and_then(|bytes| bytes.first_chunk()).context("no IP")?;
-    Ok((itself.into(), copies, lost))
+    let (itself, _) = N::parse(outcome.frame.get(14..).context("no Ethernet header")?)?;
+    Ok((itself.addresses().1, copies, lost))
 }
 
-#[test]
-fn a_vtep_whose_next_hop_is_unknown_gets_the_frame_itself() -> Result<()> {
-    let lab = lab()?;
-    let bench = with_unresolved(&lab, &MORE_VTEPS[..1])?;
+fn a_vtep_whose_next_hop_is_unknown_gets_the_frame_itself<N: Network>() -> Result<()> {
+    let lab = lab_over::<N>()?;
+    let bench = with_unresolved::<N>(&lab, &more_vteps::<N>()[..1])?;
     let wire = Wire::open(&lab.host(2).netns, "u2", Direction::In)?;
-    for (index, frame) in flooded()?.into_iter().enumerate() {
+    for (index, frame) in flooded(bench.host().inner_mtu)?.into_iter().enumerate() {
         let receivers = flood(&bench, &wire, &frame)?;
-        let expected = (MORE_VTEPS[0].parse()?, vec![lab.host(2).v4], 0);
+        let expected = (more_vteps::<N>()[0], vec![lab.host(2).vtep], 0);
         ensure!(receivers == expected, "frame {index}: {receivers:?}");
     }
     Ok(())
 }
 
-#[test]
-fn of_several_unknown_next_hops_each_has_its_turn() -> Result<()> {
-    let lab = lab()?;
-    let bench = with_unresolved(&lab, &MORE_VTEPS)?;
+fn of_several_unknown_next_hops_each_has_its_turn<N: Network>() -> Result<()> {
+    let lab = lab_over::<N>()?;
+    let bench = with_unresolved::<N>(&lab, &more_vteps::<N>())?;
     let wire = Wire::open(&lab.host(2).netns, "u2", Direction::In)?;
-    let everyone: BTreeSet<Ipv4Addr> = [MORE_VTEPS[0].parse()?, MORE_VTEPS[1].parse()?].into();
+    let everyone: BTreeSet<_> = more_vteps::<N>().into();
     let mut served = BTreeSet::new();
     wait_until(Instant::now() + Duration::from_secs(10), || {
         let (itself, copies, lost) = flood(&bench, &wire, &udp_frame(STATION, Mac::BROADCAST, 101))?;
-        ensure!(copies == [lab.host(2).v4] && lost == 1, "copies to {copies:?}, {lost} lost");
+        ensure!(copies == [lab.host(2).vtep] && lost == 1, "copies to {copies:?}, {lost} lost");
         served.insert(itself);
         Ok((served == everyone).then_some(()))
     })
     .with_context(|| format!("only {served:?} of {everyone:?}"))
 }
 
-#[test]
-fn a_next_hop_that_is_no_longer_known_goes_on_for_copies() -> Result<()> {
+fn a_next_hop_that_is_no_longer_known_goes_on_for_copies<N: Network>() -> Result<()> {
     // Each CPU keeps next hops of its own.
     let (this, mut one) = (Pid::from_raw(0), CpuSet::new());
     let allowed = sched_getaffinity(this)?;
     one.set((0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu) == Ok(true)).context("no CPU")?)?;
     sched_setaffinity(this, &one)?;
-    let lab = lab()?;
-    let bench = with_unresolved(&lab, &MORE_VTEPS)?;
+    let lab = lab_over::<N>()?;
+    let bench = with_unresolved::<N>(&lab, &more_vteps::<N>())?;
     let netns = &bench.host().netns;
     let wire = Wire::open(&lab.host(2).netns, "u2", Direction::In)?;
-    for vtep in MORE_VTEPS {
+    for vtep in more_vteps::<N>() {
         netns.ip(&format!("neigh replace {vtep} lladdr {} dev u1 nud permanent", lab.host(2).mac))?;
     }
     let frame = udp_frame(STATION, Mac::BROADCAST, 101);
-    let (more, host_2) = ([MORE_VTEPS[0].parse()?, MORE_VTEPS[1].parse()?], lab.host(2).v4);
+    let (more, host_2) = (more_vteps::<N>(), lab.host(2).vtep);
     ensure!(flood(&bench, &wire, &frame)? == (host_2, more.to_vec(), 0), "all are known");
-    for vtep in MORE_VTEPS {
+    for vtep in more_vteps::<N>() {
         netns.ip(&format!("neigh del {vtep} dev u1"))?;
     }
     // Long after an answer of the FIB has ceased to be fresh.

@@ -7,16 +7,25 @@ use overlay_common::DropReason;
 use overlay_tests::{
     bench::{
         Bench, Fate, Hook, NOBODY, OTHER_PORT, OTHER_VNI, OTHER_VTEP, PORT, REMOTE, Row, SECOND_PORT,
-        SECOND_STATION, STATION, VNI, lab, udp_frame,
+        SECOND_STATION, STATION, VNI, lab, lab_over, udp_frame,
     },
     frame::{
         Arp, ETHER_ARP, ETHER_EXPERIMENT, ETHER_IPV4, ETHER_IPV6, Ethernet, IP_ICMP, IP_TCP, IP_UDP, Ipv4,
-        Ipv6, Mac, Network as _, Outer, Tcp, Udp,
+        Ipv6, Mac, Network, Outer, Tcp, Udp,
     },
+    over_both_families,
     wire::{Direction, Wire},
 };
 
 const UPLINK: Hook<'_> = Hook::Uplink("u1");
+
+over_both_families! {
+    a_known_station_gets_exactly_the_inner_frame,
+    a_tiny_frame_is_padded_with_zeros,
+    inner_frames_are_guarded,
+    what_nobody_is_known_for_goes_to_every_port_and_nowhere_else,
+    what_no_port_is_there_for_is_dropped_and_counted,
+}
 
 /// Frames of every kind to a station behind a port.
 fn deliverable() -> Result<Vec<(&'static str, Vec<u8>)>> {
@@ -42,11 +51,10 @@ fn deliverable() -> Result<Vec<(&'static str, Vec<u8>)>> {
     ])
 }
 
-#[test]
-fn a_known_station_gets_exactly_the_inner_frame() -> Result<()> {
-    let lab = lab()?;
+fn a_known_station_gets_exactly_the_inner_frame<N: Network>() -> Result<()> {
+    let lab = lab_over::<N>()?;
     for xdp in ["off", "native", "generic"] {
-        let bench = Bench::new(&lab, &["--xdp", xdp])?;
+        let bench = Bench::<N>::over(&lab, &["--xdp", xdp])?;
         let mut rows = Vec::new();
         for (what, inner) in deliverable()? {
             rows.push(Row::new(what, bench.packet(&inner, |_| {})?, Fate::Redirected(inner)));
@@ -57,10 +65,9 @@ fn a_known_station_gets_exactly_the_inner_frame() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_tiny_frame_is_padded_with_zeros() -> Result<()> {
-    let lab = lab()?;
-    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+fn a_tiny_frame_is_padded_with_zeros<N: Network>() -> Result<()> {
+    let lab = lab_over::<N>()?;
+    let bench = Bench::<N>::over(&lab, &["--xdp", "off"])?;
     // The kernel leaves no less than an IP header behind the Ethernet header.
     let mut rows = Vec::new();
     for (ether_type, least) in [(ETHER_EXPERIMENT, 34), (ETHER_IPV4, 34), (ETHER_IPV6, 54)] {
@@ -200,10 +207,9 @@ fn what_is_ours_and_wrong_is_dropped_with_its_reason() -> Result<()> {
     bench.table(UPLINK, &table)
 }
 
-#[test]
-fn inner_frames_are_guarded() -> Result<()> {
-    let lab = lab()?;
-    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+fn inner_frames_are_guarded<N: Network>() -> Result<()> {
+    let lab = lab_over::<N>()?;
+    let bench = Bench::<N>::over(&lab, &["--xdp", "off"])?;
     let ethernet = |source, destination| Ethernet::new(source, destination, ETHER_EXPERIMENT).frame(&[5; 50]);
     let tagged = |tag, ether_type| {
         let header = Ethernet { tag, ..Ethernet::new(REMOTE, STATION, ether_type) };
@@ -235,10 +241,9 @@ fn inner_frames_are_guarded() -> Result<()> {
     bench.table(UPLINK, &[Row::new("to a stranger, and no flooding", unknown, fate)])
 }
 
-#[test]
-fn what_nobody_is_known_for_goes_to_every_port_and_nowhere_else() -> Result<()> {
-    let lab = lab()?;
-    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+fn what_nobody_is_known_for_goes_to_every_port_and_nowhere_else<N: Network>() -> Result<()> {
+    let lab = lab_over::<N>()?;
+    let bench = Bench::<N>::over(&lab, &["--xdp", "off"])?;
     let stations = [bench.station(PORT)?, bench.station(SECOND_PORT)?];
     let others = [
         bench.station(OTHER_PORT)?,
@@ -261,11 +266,10 @@ fn what_nobody_is_known_for_goes_to_every_port_and_nowhere_else() -> Result<()> 
     Ok(())
 }
 
-#[test]
-fn what_no_port_is_there_for_is_dropped_and_counted() -> Result<()> {
-    let lab = lab()?;
-    let bench = Bench::new(&lab, &["--xdp", "off"])?;
-    bench.add_tunnel(7, &lab.host(2).v4.to_string())?;
+fn what_no_port_is_there_for_is_dropped_and_counted<N: Network>() -> Result<()> {
+    let lab = lab_over::<N>()?;
+    let bench = Bench::<N>::over(&lab, &["--xdp", "off"])?;
+    bench.add_tunnel(7, &lab.host(2).vtep.to_string())?;
     let mut rows = Vec::new();
     for (what, to) in [("to everyone", Mac::BROADCAST), ("to nobody known", NOBODY)] {
         let packet = bench.packet(&udp_frame(REMOTE, to, 98), |outer| outer.vxlan.vni = 7)?;

@@ -3,50 +3,65 @@
 use anyhow::{Result, ensure};
 use overlay_common::DropReason;
 use overlay_tests::{
-    bench::{Bench, Fate, Hook, PORT, REMOTE, Row, STATION, lab, udp_frame},
-    frame::{Ipv4, Outer},
+    bench::{Bench, Fate, Hook, PORT, REMOTE, Row, STATION, lab, lab_over, udp_frame},
+    frame::{Ipv4, Network, Outer, Vxlan},
+    over_both_families,
     testrun::{TC_DROP, TC_NEXT},
     wire::{Direction, Wire},
 };
 
 const UPLINK: Hook<'_> = Hook::Uplink("u1");
 
-/// Where the inner frame starts in a packet without IP options.
-const OUTER_LEN: usize = 50;
-/// `BPF_PROG_TEST_RUN` refuses IPv4 frames without a whole IPv4 header.
-const LEAST: usize = 34;
+over_both_families! {
+    packets_cut_short_at_every_length,
+    packets_cut_short_within_the_ip_header,
+    what_trails_the_inner_frame_is_cut_off,
+    a_udp_length_has_to_fit,
+    an_ip_length_has_to_fit,
+}
+
+/// `BPF_PROG_TEST_RUN` refuses frames without a whole IP header.
+fn least<N: Network>() -> usize {
+    14 + N::LEN
+}
 
 /// Every way to cut a packet short: up to the UDP header nobody can tell that it is ours, then it is truncated.
-fn cut(packet: &[u8], udp_end: usize) -> Vec<Row> {
+fn cut<N: Network>(packet: &[u8], udp_end: usize) -> Vec<Row> {
     let fate = |len| if len < udp_end { Fate::NotOurs } else { Fate::Dropped(DropReason::OuterTruncated) };
-    (LEAST..packet.len())
+    (least::<N>()..packet.len())
         .map(|len| Row::new(format!("of {} bytes", packet.len()), packet[..len].to_vec(), fate(len)))
         .collect()
 }
 
-#[test]
-fn packets_cut_short_at_every_length() -> Result<()> {
-    let lab = lab()?;
-    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+fn packets_cut_short_at_every_length<N: Network>() -> Result<()> {
+    let lab = lab_over::<N>()?;
+    let bench = Bench::<N>::over(&lab, &["--xdp", "off"])?;
     let inner = udp_frame(REMOTE, STATION, 200);
-    bench.table(UPLINK, &cut(&bench.packet(&inner, |_| {})?, 42))?;
-    let with_options = bench.packet(&inner, |outer| outer.ip.options = vec![1; 40])?;
-    bench.table(UPLINK, &cut(&with_options, 82))?;
+    let udp_end = Outer::<N>::LEN - Vxlan::LEN;
+    bench.table(UPLINK, &cut::<N>(&bench.packet(&inner, |_| {})?, udp_end))?;
     let tiny = bench.packet(&inner[..14], |_| {})?;
-    bench.table(UPLINK, &cut(&tiny, 42))
+    bench.table(UPLINK, &cut::<N>(&tiny, udp_end))
 }
 
 #[test]
-fn packets_cut_short_within_the_ip_header() -> Result<()> {
+fn packets_with_options_cut_short_at_every_length() -> Result<()> {
     let lab = lab()?;
     let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    let inner = udp_frame(REMOTE, STATION, 200);
+    let packet = bench.packet(&inner, |outer| outer.ip.options = vec![1; 40])?;
+    bench.table(UPLINK, &cut::<Ipv4>(&packet, 82))
+}
+
+fn packets_cut_short_within_the_ip_header<N: Network>() -> Result<()> {
+    let lab = lab_over::<N>()?;
+    let bench = Bench::<N>::over(&lab, &["--xdp", "off"])?;
     let (host_1, host_2) = (bench.host(), lab.host(2));
     let before = host_1.drops()?;
     let inner = udp_frame(REMOTE, STATION, 100);
     let packet = bench.packet(&inner, |_| {})?;
     let station = bench.station(PORT)?;
     let wire = Wire::open(&host_2.netns, &host_2.uplink, Direction::In)?;
-    for len in 14..LEAST {
+    for len in 14..least::<N>() {
         wire.send(&packet[..len])?;
     }
     wire.send(&packet)?;
@@ -59,19 +74,18 @@ fn packets_cut_short_within_the_ip_header() -> Result<()> {
 }
 
 /// A packet, with bytes behind it, after a change.
-fn longer(
-    bench: &Bench<'_>,
+fn longer<N: Network>(
+    bench: &Bench<'_, N>,
     inner: &[u8],
     trailing: usize,
-    change: impl FnOnce(&mut Outer<Ipv4>),
+    change: impl FnOnce(&mut Outer<N>),
 ) -> Result<Vec<u8>> {
     Ok([bench.packet(inner, change)?, vec![0xdd; trailing]].concat())
 }
 
-#[test]
-fn what_trails_the_inner_frame_is_cut_off() -> Result<()> {
-    let lab = lab()?;
-    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+fn what_trails_the_inner_frame_is_cut_off<N: Network>() -> Result<()> {
+    let lab = lab_over::<N>()?;
+    let bench = Bench::<N>::over(&lab, &["--xdp", "off"])?;
     let mut rows = Vec::new();
     for len in [34, 35, 60, 61, 1000] {
         let inner = udp_frame(REMOTE, STATION, len);
@@ -91,10 +105,9 @@ fn what_trails_the_inner_frame_is_cut_off() -> Result<()> {
     bench.table(UPLINK, &rows)
 }
 
-#[test]
-fn a_udp_length_has_to_fit() -> Result<()> {
-    let lab = lab()?;
-    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+fn a_udp_length_has_to_fit<N: Network>() -> Result<()> {
+    let lab = lab_over::<N>()?;
+    let bench = Bench::<N>::over(&lab, &["--xdp", "off"])?;
     let inner = udp_frame(REMOTE, STATION, 100);
     let right = u16::try_from(16 + inner.len())?;
     let fate = |udp_len| match udp_len {
@@ -109,7 +122,7 @@ fn a_udp_length_has_to_fit() -> Result<()> {
     };
     let mut rows = Vec::new();
     for udp_len in (0..=right + 20).chain([0x7fff, 0x8000, 0xfff8, 0xffff]) {
-        let change = |outer: &mut Outer<Ipv4>| outer.udp.length = Some(udp_len);
+        let change = |outer: &mut Outer<N>| outer.udp.length = Some(udp_len);
         let what = format!("UDP length {udp_len} instead of {right}");
         rows.push(Row::new(&*what, bench.packet(&inner, change)?, fate(udp_len)));
         // There are bytes behind the packet, but they are not its own.
@@ -121,16 +134,15 @@ fn a_udp_length_has_to_fit() -> Result<()> {
     bench.table(UPLINK, &rows)
 }
 
-#[test]
-fn an_ip_length_has_to_fit() -> Result<()> {
-    let lab = lab()?;
-    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+fn an_ip_length_has_to_fit<N: Network>() -> Result<()> {
+    let lab = lab_over::<N>()?;
+    let bench = Bench::<N>::over(&lab, &["--xdp", "off"])?;
     let inner = udp_frame(REMOTE, STATION, 100);
-    let right = u16::try_from(OUTER_LEN - 14 + inner.len())?;
+    let right = u16::try_from(N::COUNTED + 16 + inner.len())?;
     let mut rows = Vec::new();
     for total_len in (0..=right + 20).chain([0x7fff, 0x8000, 0xffff]).filter(|len| *len != right) {
         let reason = if total_len > right { DropReason::OuterTruncated } else { DropReason::UdpLength };
-        let packet = bench.packet(&inner, |outer| outer.ip.total_length = Some(total_len))?;
+        let packet = bench.packet(&inner, |outer| outer.ip.set_length(total_len))?;
         let what = format!("IP length {total_len} instead of {right}");
         rows.push(Row::new(what, packet, Fate::Dropped(reason)));
     }

@@ -5,30 +5,39 @@ use std::net::Ipv4Addr;
 use anyhow::{Context as _, Result, ensure};
 use overlay_tests::{
     bench::{
-        Bench, Fate, Hook, NOBODY, OTHER_PORT, OTHER_VNI, OTHER_VTEP, PORT, REMOTE, Row, STATION, VNI, lab,
-        udp_frame,
+        Bench, Fate, Hook, NOBODY, OTHER_PORT, OTHER_VNI, OTHER_VTEP, PORT, REMOTE, Row, STATION, VNI,
+        lab_over, udp_frame,
     },
     frame::{
-        Arp, ETHER_EXPERIMENT, ETHER_IPV4, ETHER_IPV6, Ethernet, IP_TCP, Ipv4, Ipv6, Mac, Network as _,
-        Outer, Tcp,
+        Arp, ETHER_EXPERIMENT, ETHER_IPV4, ETHER_IPV6, Ethernet, IP_TCP, Ipv4, Ipv6, Mac, Network, Outer, Tcp,
     },
+    over_both_families,
     wire::{Direction, Wire},
 };
 
+over_both_families! {
+    a_known_station_gets_exactly_the_inner_frame,
+    other_destinations_are_left_to_tc,
+    what_native_xdp_saw_arrives,
+    what_generic_xdp_saw_arrives,
+    what_no_xdp_saw_arrives,
+    a_packet_in_a_vlan_is_not_ours,
+    a_packet_within_a_frame_is_not_ours,
+}
+
 /// Goes through a table with XDP attached each way.
-fn with_xdp(rows: impl Fn(&Bench<'_>) -> Result<Vec<Row>>) -> Result<()> {
-    let lab = lab()?;
+fn with_xdp<N: Network>(rows: impl Fn(&Bench<'_, N>) -> Result<Vec<Row>>) -> Result<()> {
+    let lab = lab_over::<N>()?;
     for (xdp, hook) in [("native", Hook::Xdp("u1")), ("generic", Hook::XdpGeneric("u1"))] {
-        let bench = Bench::new(&lab, &["--xdp", xdp])?;
+        let bench = Bench::over(&lab, &["--xdp", xdp])?;
         bench.table(hook, &rows(&bench)?).context(xdp)?;
         bench.instance.down()?;
     }
     Ok(())
 }
 
-#[test]
-fn a_known_station_gets_exactly_the_inner_frame() -> Result<()> {
-    with_xdp(|bench| {
+fn a_known_station_gets_exactly_the_inner_frame<N: Network>() -> Result<()> {
+    with_xdp::<N>(|bench| {
         let ip6 = Ipv6::new("fd01::1".parse()?, "fd01::2".parse()?, IP_TCP);
         let tcp = Tcp::new(1, 2).segment(ip6.addresses(), b"some data");
         let arp = Arp {
@@ -56,20 +65,22 @@ fn a_known_station_gets_exactly_the_inner_frame() -> Result<()> {
             (outer.vxlan.flags, outer.vxlan.reserved, outer.vxlan.reserved_last) = (0xff, [0xff; 3], 0xff);
         })?;
         rows.push(Row::new("reserved bits", reserved, Fate::Stripped(inner.clone())));
-        let other = bench.packet(&inner, into_other)?;
+        let other = into_other(bench, &inner)?;
         rows.push(Row::new("the other segment", other, Fate::Stripped(inner)));
         Ok(rows)
     })
 }
 
-fn into_other(outer: &mut Outer<Ipv4>) {
+/// A packet for the other segment.
+fn into_other<N: Network>(bench: &Bench<'_, N>, inner: &[u8]) -> Result<Vec<u8>> {
+    let mut outer = bench.outer()?;
     outer.vxlan.vni = OTHER_VNI;
-    outer.ip.source = OTHER_VTEP.parse().expect("an address");
+    outer.ip.set_source(Bench::<N>::other_vtep())?;
+    Ok(outer.frame(inner))
 }
 
-#[test]
-fn other_destinations_are_left_to_tc() -> Result<()> {
-    with_xdp(|bench| {
+fn other_destinations_are_left_to_tc<N: Network>() -> Result<()> {
+    with_xdp::<N>(|bench| {
         let own = bench.host().mac;
         // Even if it is known behind a port.
         bench.add_station(VNI, own, ["--port", PORT])?;
@@ -130,7 +141,7 @@ fn wrong_or_unusual_packets_are_left_to_tc() -> Result<()> {
         ("a short IP length", &|outer| outer.ip.total_length = Some(60)),
         ("no IP length", &|outer| outer.ip.total_length = Some(0)),
     ];
-    with_xdp(|bench| {
+    with_xdp::<Ipv4>(|bench| {
         let inner = udp_frame(REMOTE, STATION, 98);
         let mut rows = Vec::new();
         for (what, change) in changes {
@@ -154,9 +165,9 @@ fn wrong_or_unusual_packets_are_left_to_tc() -> Result<()> {
 }
 
 /// Sends packets for both segments over the wire: each has to arrive once, at its own station.
-fn arrive(xdp: &str) -> Result<()> {
-    let lab = lab()?;
-    let bench = Bench::new(&lab, &["--xdp", xdp])?;
+fn arrive<N: Network>(xdp: &str) -> Result<()> {
+    let lab = lab_over::<N>()?;
+    let bench = Bench::<N>::over(&lab, &["--xdp", xdp])?;
     let host_2 = lab.host(2);
     let wire = Wire::open(&host_2.netns, &host_2.uplink, Direction::In)?;
     let (station, other) = (bench.station(PORT)?, bench.station(OTHER_PORT)?);
@@ -166,7 +177,7 @@ fn arrive(xdp: &str) -> Result<()> {
     for inner in [&one, &ether, &all] {
         wire.send(&bench.packet(inner, |_| {})?)?;
     }
-    wire.send(&bench.packet(&two, into_other)?)?;
+    wire.send(&into_other(&bench, &two)?)?;
     let is_ours = |bytes: &Vec<u8>| [&one, &two, &ether, &all].contains(&bytes);
     for (station, expected) in [(&other, vec![&two]), (&station, vec![&one, &ether, &all])] {
         for inner in &expected {
@@ -178,33 +189,29 @@ fn arrive(xdp: &str) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn what_native_xdp_saw_arrives() -> Result<()> {
-    arrive("native")
+fn what_native_xdp_saw_arrives<N: Network>() -> Result<()> {
+    arrive::<N>("native")
 }
 
-#[test]
-fn what_generic_xdp_saw_arrives() -> Result<()> {
-    arrive("generic")
+fn what_generic_xdp_saw_arrives<N: Network>() -> Result<()> {
+    arrive::<N>("generic")
 }
 
-#[test]
-fn what_no_xdp_saw_arrives() -> Result<()> {
-    arrive("off")
+fn what_no_xdp_saw_arrives<N: Network>() -> Result<()> {
+    arrive::<N>("off")
 }
 
 /// After a generic XDP program for several buffers the kernel shows TC a frame from its network header on.
-#[test]
-fn a_packet_within_a_frame_is_not_ours() -> Result<()> {
-    let lab = lab()?;
+fn a_packet_within_a_frame_is_not_ours<N: Network>() -> Result<()> {
+    let lab = lab_over::<N>()?;
     for xdp in ["off", "native", "generic"] {
-        let bench = Bench::new(&lab, &["--xdp", xdp])?;
+        let bench = Bench::<N>::over(&lab, &["--xdp", xdp])?;
         let (host_1, host_2) = (bench.host(), lab.host(2));
         let wire = Wire::open(&host_2.netns, &host_2.uplink, Direction::In)?;
         let station = bench.station(PORT)?;
         let inner = udp_frame(REMOTE, Mac::BROADCAST, 104);
         let packet = bench.packet(&inner, |_| {})?;
-        wire.send(&Ethernet::new(host_2.mac, host_1.mac, ETHER_IPV4).frame(&packet))?;
+        wire.send(&Ethernet::new(host_2.mac, host_1.mac, N::ETHER_TYPE).frame(&packet))?;
         let seen = station.collect(|frame| frame.bytes == inner)?;
         ensure!(seen.is_empty(), "with {xdp} XDP it was taken for a packet of ours");
         bench.instance.down()?;
@@ -213,11 +220,10 @@ fn a_packet_within_a_frame_is_not_ours() -> Result<()> {
 }
 
 /// The kernel takes the tag off the bytes before TC sees them.
-#[test]
-fn a_packet_in_a_vlan_is_not_ours() -> Result<()> {
-    let lab = lab()?;
+fn a_packet_in_a_vlan_is_not_ours<N: Network>() -> Result<()> {
+    let lab = lab_over::<N>()?;
     for xdp in ["off", "native", "generic"] {
-        let bench = Bench::new(&lab, &["--xdp", xdp])?;
+        let bench = Bench::<N>::over(&lab, &["--xdp", xdp])?;
         let before = bench.host().drops()?;
         let wire = Wire::open(&lab.host(2).netns, &lab.host(2).uplink, Direction::In)?;
         let station = bench.station(PORT)?;

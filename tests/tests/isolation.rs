@@ -1,15 +1,15 @@
 //! A frame never crosses from one segment to another, nor enters one from a VTEP that is not a member,
 //! nor leaves it for the host.
 
-use std::net::IpAddr;
+use std::marker::PhantomData;
 
 use anyhow::{Context as _, Result, ensure};
 use overlay_common::DropReason;
 use overlay_tests::{
-    frame::{Arp, ETHER_EXPERIMENT, ETHER_IPV4, Echo, Ethernet, IP_ICMP, Ipv4, Mac, Network as _, Outer},
-    mesh,
+    frame::{Arp, ETHER_EXPERIMENT, Echo, Ethernet, IP_ICMP, IP_ICMP6, Mac, Network, Outer},
+    mesh, over_both_families,
     overlay::Instance,
-    topology::{Host, Lab, Workload},
+    topology::{Host, Lab, Underlay, Workload},
     wire::{Direction, Wire},
 };
 
@@ -18,15 +18,24 @@ const OTHER_VNI: u32 = 200;
 /// A sender behind the other host.
 const SOMEONE: Mac = Mac([0x02, 0xaa, 0, 0, 0, 1]);
 
+over_both_families! {
+    segments_with_the_same_addresses_do_not_meet,
+    a_vtep_that_is_no_member_is_not_heard,
+    a_vtep_that_is_no_member_is_not_heard_by_native_xdp,
+    a_vtep_that_is_no_member_is_not_heard_by_generic_xdp,
+    membership_counts_per_segment,
+    reserved_bits_are_ignored,
+    what_comes_out_of_a_tunnel_never_reaches_the_host,
+}
+
 fn marked(source: Mac, destination: Mac, text: &[u8]) -> Vec<u8> {
     let mut payload = [0; 50];
     payload[..text.len()].copy_from_slice(text);
     Ethernet::new(source, destination, ETHER_EXPERIMENT).frame(&payload)
 }
 
-#[test]
-fn segments_with_the_same_addresses_do_not_meet() -> Result<()> {
-    let lab = Lab::new(2)?;
+fn segments_with_the_same_addresses_do_not_meet<N: Network>() -> Result<()> {
+    let lab = Lab::with(2, Underlay::over(N::FAMILY))?;
     let instances = mesh::up(&lab, &[])?;
     let red = mesh::segment(&instances, VNI)?;
     let blue = mesh::segment(&instances, OTHER_VNI)?;
@@ -50,30 +59,31 @@ fn segments_with_the_same_addresses_do_not_meet() -> Result<()> {
 }
 
 /// Host 2 is ours, with one workload in `VNI`; host 1 is a member of the segment, host 3 is not.
-struct Guarded<'a> {
+struct Guarded<'a, N> {
     lab: &'a Lab,
     instance: Instance<'a>,
     workload: Workload,
     inside: Wire,
+    underlay: PhantomData<N>,
 }
 
-impl<'a> Guarded<'a> {
+impl<'a, N: Network> Guarded<'a, N> {
     fn new(lab: &'a Lab, arguments: &[&str]) -> Result<Self> {
         let instance = Instance::up(lab.host(2), arguments)?;
         instance.reach(VNI, lab.host(1))?;
         let workload = mesh::workload(&instance, VNI, 2)?;
         let inside = Wire::open(&workload.netns, Workload::DEVICE, Direction::In)?;
-        Ok(Self { lab, instance, workload, inside })
+        Ok(Self { lab, instance, workload, inside, underlay: PhantomData })
     }
 
-    fn outer(&self, from: &Host) -> Result<Outer<Ipv4>> {
+    fn outer(&self, from: &Host) -> Result<Outer<N>> {
         let to = self.instance.host;
-        Outer::new((from.mac, from.v4), (to.mac, to.v4), VNI)
+        Outer::new((from.mac, from.vtep), (to.mac, to.vtep), VNI)
     }
 
     /// Sends a frame that `change` has spoilt, five times: it has to be dropped for `reason`, and a right
     /// one that follows has to arrive.
-    fn rejects(&self, from: &Host, reason: DropReason, change: impl FnOnce(&mut Outer<Ipv4>)) -> Result<()> {
+    fn rejects(&self, from: &Host, reason: DropReason, change: impl FnOnce(&mut Outer<N>)) -> Result<()> {
         let host = self.instance.host;
         let mut outer = self.outer(from)?;
         change(&mut outer);
@@ -97,9 +107,9 @@ impl<'a> Guarded<'a> {
     }
 }
 
-fn strangers_are_not_heard(arguments: &[&str]) -> Result<()> {
-    let lab = Lab::new(3)?;
-    let guarded = Guarded::new(&lab, arguments)?;
+fn strangers_are_not_heard<N: Network>(arguments: &[&str]) -> Result<()> {
+    let lab = Lab::with(3, Underlay::over(N::FAMILY))?;
+    let guarded = Guarded::<N>::new(&lab, arguments)?;
     let (member, stranger) = (lab.host(1), lab.host(3));
     guarded.rejects(stranger, DropReason::NotAMember, |_| {})?;
     guarded.rejects(member, DropReason::UnknownVni, |outer| outer.vxlan.vni = OTHER_VNI)?;
@@ -107,25 +117,21 @@ fn strangers_are_not_heard(arguments: &[&str]) -> Result<()> {
     guarded.rejects(member, DropReason::NoVniFlag, |outer| outer.vxlan.flags = 0)
 }
 
-#[test]
-fn a_vtep_that_is_no_member_is_not_heard() -> Result<()> {
-    strangers_are_not_heard(&[])
+fn a_vtep_that_is_no_member_is_not_heard<N: Network>() -> Result<()> {
+    strangers_are_not_heard::<N>(&[])
 }
 
-#[test]
-fn a_vtep_that_is_no_member_is_not_heard_by_native_xdp() -> Result<()> {
-    strangers_are_not_heard(&["--xdp", "native"])
+fn a_vtep_that_is_no_member_is_not_heard_by_native_xdp<N: Network>() -> Result<()> {
+    strangers_are_not_heard::<N>(&["--xdp", "native"])
 }
 
-#[test]
-fn a_vtep_that_is_no_member_is_not_heard_by_generic_xdp() -> Result<()> {
-    strangers_are_not_heard(&["--xdp", "generic"])
+fn a_vtep_that_is_no_member_is_not_heard_by_generic_xdp<N: Network>() -> Result<()> {
+    strangers_are_not_heard::<N>(&["--xdp", "generic"])
 }
 
-#[test]
-fn membership_counts_per_segment() -> Result<()> {
-    let lab = Lab::new(3)?;
-    let guarded = Guarded::new(&lab, &[])?;
+fn membership_counts_per_segment<N: Network>() -> Result<()> {
+    let lab = Lab::with(3, Underlay::over(N::FAMILY))?;
+    let guarded = Guarded::<N>::new(&lab, &[])?;
     guarded.instance.reach(OTHER_VNI, lab.host(3))?;
     let other = mesh::workload(&guarded.instance, OTHER_VNI, 2)?;
     let inside = Wire::open(&other.netns, Workload::DEVICE, Direction::In)?;
@@ -142,10 +148,9 @@ fn membership_counts_per_segment() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn reserved_bits_are_ignored() -> Result<()> {
-    let lab = Lab::new(2)?;
-    let guarded = Guarded::new(&lab, &[])?;
+fn reserved_bits_are_ignored<N: Network>() -> Result<()> {
+    let lab = Lab::with(2, Underlay::over(N::FAMILY))?;
+    let guarded = Guarded::<N>::new(&lab, &[])?;
     let one = lab.host(1);
     let mut outer = guarded.outer(one)?;
     outer.vxlan.flags = 0xff;
@@ -157,31 +162,32 @@ fn reserved_bits_are_ignored() -> Result<()> {
     guarded.inside.expect("the frame", |received| received.bytes == frame).map(drop)
 }
 
-#[test]
-fn what_comes_out_of_a_tunnel_never_reaches_the_host() -> Result<()> {
-    let lab = Lab::new(2)?;
-    let guarded = Guarded::new(&lab, &[])?;
+fn what_comes_out_of_a_tunnel_never_reaches_the_host<N: Network>() -> Result<()> {
+    let lab = Lab::with(2, Underlay::over(N::FAMILY))?;
+    let guarded = Guarded::<N>::new(&lab, &[])?;
     let (one, two) = (lab.host(1), lab.host(2));
     let wire = Wire::open(&one.netns, &one.uplink, Direction::In)?;
-    let addresses = (IpAddr::V4(one.v4), IpAddr::V4(two.v4));
+    let addresses = (one.vtep, two.vtep);
     let echo = Echo { reply: false, id: 0x4242, sequence: 1 }.message(addresses, b"is anybody there");
-    let packet = Ipv4::new(one.v4, two.v4, IP_ICMP).packet(&echo);
+    let protocol = if one.vtep.is_ipv4() { IP_ICMP } else { IP_ICMP6 };
+    let packet = N::between(one.vtep, two.vtep, protocol)?.packet(&echo);
     let port_mac = mac_of(two, &guarded.workload.port)?;
     let outer = guarded.outer(one)?;
     for destination in [two.mac, port_mac, Mac::BROADCAST] {
-        let inner = Ethernet::new(one.mac, destination, ETHER_IPV4).frame(&packet);
+        let inner = Ethernet::new(one.mac, destination, N::ETHER_TYPE).frame(&packet);
         wire.send(&outer.frame(&inner))?;
     }
     // The host would answer to this through the tunnel or beside it.
     wire.send(&outer.frame(&Arp::request((one.mac, one.v4), two.v4)))?;
     let reply = Echo { reply: true, id: 0x4242, sequence: 1 }.message(addresses, b"is anybody there");
-    let heard = wire.collect(|frame| frame.bytes.ends_with(&reply[8..]) || is_arp_reply(&frame.bytes))?;
+    let heard =
+        wire.collect(|frame| frame.bytes.ends_with(&reply[8..]) || is_arp_reply::<N>(&frame.bytes))?;
     ensure!(heard.is_empty(), "the host answered: {heard:?}");
     Ok(())
 }
 
-fn is_arp_reply(frame: &[u8]) -> bool {
-    let inner = Outer::<Ipv4>::parse(frame).map_or(frame, |(_, inner)| inner);
+fn is_arp_reply<N: Network>(frame: &[u8]) -> bool {
+    let inner = Outer::<N>::parse(frame).map_or(frame, |(_, inner)| inner);
     let arp = Ethernet::parse(inner).and_then(|(_, packet)| Arp::parse(packet));
     arp.is_ok_and(|(arp, _)| arp.operation == 2)
 }

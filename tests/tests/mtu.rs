@@ -80,7 +80,7 @@ fn a_port_that_is_too_large_is_warned_about_with_the_number_that_fits() -> Resul
     let host = lab.host(1);
     let instance = Instance::up(host, &[])?;
     instance.reach(VNI, lab.host(2))?;
-    let large = host.workload(&Plan { mtu: 1500, ..Plan::new(VNI, 1) })?;
+    let large = host.workload(&Plan { mtu: Some(1500), ..Plan::new(VNI, 1) })?;
     let text = said(host, &format!("port add {} --vni 100", large.port))?;
     let expected = "overlay: p100-1 has an MTU of 1500, and tunnels by u1 (MTU 1500) carry IP packets of at most 1450; \
                     set that in the workload, or 1550 on u1\n";
@@ -90,7 +90,7 @@ fn a_port_that_is_too_large_is_warned_about_with_the_number_that_fits() -> Resul
     let text = said(host, &format!("port add {} --vni 100", other.port))?;
     ensure!(text.is_empty(), "{text}");
     // Where there is no tunnel yet, what could be one counts.
-    let lonely = host.workload(&Plan { mtu: 1500, ..Plan::new(200, 1) })?;
+    let lonely = host.workload(&Plan { mtu: Some(1500), ..Plan::new(200, 1) })?;
     let text = said(host, &format!("port add {} --vni 200", lonely.port))?;
     ensure!(text.contains("at most 1450"), "{text}");
     Ok(())

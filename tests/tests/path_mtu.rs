@@ -7,17 +7,28 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use overlay_common::Notice;
+use overlay_common::{Family, Notice};
 use overlay_tests::{
     figures,
     flow::{self, Flow},
-    mesh,
+    frame::Network,
+    mesh, over_both_families,
     overlay::Instance,
     peer::{Peer, Segment},
     process::wait_until,
     topology::{Host, Lab, Plan, Underlay, Workload},
     traffic,
 };
+
+over_both_families!(
+    tcp_goes_on_when_the_uplink_shrinks,
+    tcp_goes_on_when_the_uplink_shrinks_without_offloads,
+    tcp_goes_on_when_the_path_shrinks_behind_a_router,
+    tcp_goes_on_when_the_path_shrinks_behind_a_router_without_offloads,
+    tcp_to_the_kernel_goes_on_when_the_path_shrinks_behind_a_router,
+    udp_that_must_not_be_fragmented_gets_an_error,
+    an_mss_that_is_clamped_needs_no_answers,
+);
 
 const VNI: u32 = 100;
 /// How soon a flow has to be on its way again.
@@ -26,9 +37,8 @@ const RECOVERY: Duration = Duration::from_secs(3);
 const WATCHED: Duration = Duration::from_millis(3500);
 /// What has to arrive for a flow to be on its way: more than was on the way before.
 const ENOUGH: u64 = 16 << 20;
-/// What the path shrinks to, bytes of outer IP packet, and what is left of it for a workload.
+/// What the path shrinks to, bytes of outer IP packet.
 const SHRUNK: u32 = 1400;
-const ROOM: u32 = SHRUNK - 50;
 
 /// Where the path shrinks.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +49,9 @@ enum At {
 
 fn workload(instance: &Instance<'_>, offloads: bool) -> Result<Workload> {
     let host = instance.host;
-    let workload = host.workload(&Plan { offloads, ..Plan::new(VNI, host.number) })?;
+    // As large as if the path had never shrunk.
+    let mtu = Some(1430);
+    let workload = host.workload(&Plan { offloads, mtu, ..Plan::new(VNI, host.number) })?;
     instance.attach(VNI, &workload)?;
     Ok(workload)
 }
@@ -54,15 +66,12 @@ fn route(lab: &Lab) -> Result<()> {
         router.netns.sysctl(setting, "0")?;
     }
     for (host, other) in [(lab.host(1), lab.host(2)), (lab.host(2), lab.host(1))] {
-        host.netns.ip(&format!(
-            "route add {}/32 via {} dev {uplink} src {}\nroute add {}/128 via {} dev {uplink}",
-            other.v4,
-            router.v4,
-            host.v4,
-            other.v6,
-            router.v6,
-            uplink = host.uplink
-        ))?;
+        // A router of IPv6 would show them the shorter way.
+        for device in ["all", &host.uplink] {
+            host.netns.sysctl(&format!("ipv6/conf/{device}/accept_redirects"), "0")?;
+        }
+        let Host { uplink, vtep, .. } = host;
+        host.netns.ip(&format!("route add {} via {} dev {uplink} src {vtep}", other.vtep, router.vtep))?;
     }
     Ok(())
 }
@@ -77,11 +86,8 @@ fn shrink(lab: &Lab, at: At) -> Result<()> {
             Ok(())
         }
         At::Router => {
-            let other = lab.host(2);
-            lab.host(3).netns.ip(&format!(
-                "route add {}/32 dev u3 mtu lock {SHRUNK}\nroute add {}/128 dev u3 mtu lock {SHRUNK}",
-                other.v4, other.v6
-            ))
+            let route = format!("route add {} dev u3 mtu lock {SHRUNK}", lab.host(2).vtep);
+            lab.host(3).netns.ip(&route)
         }
     }
 }
@@ -118,25 +124,25 @@ fn check_host(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn on_the_uplink(offloads: bool) -> Result<()> {
-    let lab = Lab::with(2, Underlay { offloads, ..Underlay::default() })?;
+fn on_the_uplink(family: Family, offloads: bool) -> Result<()> {
+    let lab = Lab::with(2, Underlay { offloads, ..Underlay::over(family) })?;
     let instances = mesh::up(&lab, &[])?;
     mesh::connect(&instances, VNI)?;
     let workloads = [workload(&instances[0], offloads)?, workload(&instances[1], offloads)?];
-    let what = format!("uplink's MTU to {SHRUNK}, IPv4 underlay, offloads {offloads}");
+    let what = format!("uplink's MTU to {SHRUNK}, {family:?} underlay, offloads {offloads}");
     recover(&lab, At::Uplink, [&workloads[0], &workloads[1]], &what)?;
     check_host(lab.host(1))?;
     // The other way, where nobody has been told yet.
-    traffic::tcp(&workloads[1].netns, &workloads[0].netns, workloads[0].v4.into(), 4 << 20)
+    traffic::tcp(&workloads[1].netns, &workloads[0].netns, IpAddr::V6(workloads[0].v6), 4 << 20)
 }
 
-fn behind_a_router(offloads: bool) -> Result<()> {
-    let lab = Lab::with(3, Underlay { offloads, ..Underlay::default() })?;
+fn behind_a_router(family: Family, offloads: bool) -> Result<()> {
+    let lab = Lab::with(3, Underlay { offloads, ..Underlay::over(family) })?;
     route(&lab)?;
     let instances = [Instance::up(lab.host(1), &[])?, Instance::up(lab.host(2), &[])?];
     mesh::connect(&instances, VNI)?;
     let workloads = [workload(&instances[0], offloads)?, workload(&instances[1], offloads)?];
-    let what = format!("router's MTU to {SHRUNK}, IPv4 underlay, offloads {offloads}");
+    let what = format!("router's MTU to {SHRUNK}, {family:?} underlay, offloads {offloads}");
     recover(&lab, At::Router, [&workloads[0], &workloads[1]], &what)?;
     check_host(lab.host(1))?;
     ensure!(lab.host(1).noticed(Notice::PathMtuLearned)? > 0);
@@ -144,29 +150,24 @@ fn behind_a_router(offloads: bool) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn tcp_goes_on_when_the_uplink_shrinks() -> Result<()> {
-    on_the_uplink(true)
+fn tcp_goes_on_when_the_uplink_shrinks<N: Network>() -> Result<()> {
+    on_the_uplink(N::FAMILY, true)
 }
 
-#[test]
-fn tcp_goes_on_when_the_uplink_shrinks_without_offloads() -> Result<()> {
-    on_the_uplink(false)
+fn tcp_goes_on_when_the_uplink_shrinks_without_offloads<N: Network>() -> Result<()> {
+    on_the_uplink(N::FAMILY, false)
 }
 
-#[test]
-fn tcp_goes_on_when_the_path_shrinks_behind_a_router() -> Result<()> {
-    behind_a_router(true)
+fn tcp_goes_on_when_the_path_shrinks_behind_a_router<N: Network>() -> Result<()> {
+    behind_a_router(N::FAMILY, true)
 }
 
-#[test]
-fn tcp_goes_on_when_the_path_shrinks_behind_a_router_without_offloads() -> Result<()> {
-    behind_a_router(false)
+fn tcp_goes_on_when_the_path_shrinks_behind_a_router_without_offloads<N: Network>() -> Result<()> {
+    behind_a_router(N::FAMILY, false)
 }
 
-#[test]
-fn tcp_to_the_kernel_goes_on_when_the_path_shrinks_behind_a_router() -> Result<()> {
-    let lab = Lab::new(3)?;
+fn tcp_to_the_kernel_goes_on_when_the_path_shrinks_behind_a_router<N: Network>() -> Result<()> {
+    let lab = Lab::with(3, Underlay::over(N::FAMILY))?;
     route(&lab)?;
     let (one, two) = (lab.host(1), lab.host(2));
     let instance = Instance::up(one, &[])?;
@@ -175,7 +176,12 @@ fn tcp_to_the_kernel_goes_on_when_the_path_shrinks_behind_a_router() -> Result<(
     let ours = mesh::workload(&instance, VNI, 1)?;
     let theirs = two.workload(&Plan::new(VNI, 2))?;
     peer.attach(&theirs)?;
-    recover(&lab, At::Router, [&ours, &theirs], "router's MTU, to the kernel's vxlan")?;
+    recover(
+        &lab,
+        At::Router,
+        [&ours, &theirs],
+        &format!("router's MTU to {SHRUNK}, {:?} underlay, to the kernel's vxlan", N::FAMILY),
+    )?;
     check_host(one)
 }
 
@@ -198,12 +204,13 @@ fn must_not_fragment(socket: &UdpSocket, address: IpAddr) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn udp_that_must_not_be_fragmented_gets_an_error() -> Result<()> {
-    let lab = Lab::with(2, Underlay { mtu: SHRUNK, ..Underlay::default() })?;
+fn udp_that_must_not_be_fragmented_gets_an_error<N: Network>() -> Result<()> {
+    let lab = Lab::with(2, Underlay { mtu: SHRUNK, ..Underlay::over(N::FAMILY) })?;
     let instances = mesh::up(&lab, &[])?;
-    let workloads = mesh::segment(&instances, VNI)?;
+    mesh::connect(&instances, VNI)?;
+    let workloads = [workload(&instances[0], true)?, workload(&instances[1], true)?];
     let (from, to) = (&workloads[0], &workloads[1]);
+    let room = lab.host(1).inner_mtu;
     for (address, headers) in [(IpAddr::V4(to.v4), 28), (IpAddr::V6(to.v6), 48)] {
         traffic::ping(&from.netns, address, 1)?;
         let any: IpAddr = match address {
@@ -213,7 +220,7 @@ fn udp_that_must_not_be_fragmented_gets_an_error() -> Result<()> {
         let socket = from.netns.enter(|| Ok(UdpSocket::bind((any, 0))?))?;
         socket.connect((address, 9))?;
         must_not_fragment(&socket, address)?;
-        let fits = usize::try_from(ROOM)? - headers;
+        let fits = usize::try_from(room)? - headers;
         send(&socket, fits + 1).context("the first one is taken for small enough")?;
         let error = wait_until(Instant::now() + RECOVERY, || Ok(send(&socket, fits + 1).err()))?;
         ensure!(error.raw_os_error() == Some(libc::EMSGSIZE), "{error}");
@@ -221,18 +228,18 @@ fn udp_that_must_not_be_fragmented_gets_an_error() -> Result<()> {
         let _ = socket.take_error()?;
         send(&socket, fits).with_context(|| format!("{fits} bytes to {address}"))?;
         let text = from.netns.run(&["ip", "route", "get", &address.to_string()])?;
-        ensure!(text.contains(&format!("mtu {ROOM}")), "{text}");
+        ensure!(text.contains(&format!("mtu {room}")), "{text}");
     }
     Ok(())
 }
 
-#[test]
-fn an_mss_that_is_clamped_needs_no_answers() -> Result<()> {
-    let lab = Lab::with(2, Underlay { mtu: SHRUNK, ..Underlay::default() })?;
+fn an_mss_that_is_clamped_needs_no_answers<N: Network>() -> Result<()> {
+    let lab = Lab::with(2, Underlay { mtu: SHRUNK, ..Underlay::over(N::FAMILY) })?;
     let instances = mesh::up(&lab, &[])?;
     // One side is enough, for both directions.
     lab.host(1).overlay(&["vni", "add", &VNI.to_string(), "--clamp-mss", "on"])?;
-    let workloads = mesh::segment(&instances, VNI)?;
+    mesh::connect(&instances, VNI)?;
+    let workloads = [workload(&instances[0], true)?, workload(&instances[1], true)?];
     for (from, to) in [(0, 1), (1, 0)] {
         let (from, to) = (&workloads[from], &workloads[to]);
         for address in [IpAddr::V4(to.v4), IpAddr::V6(to.v6)] {

@@ -40,7 +40,8 @@ impl Drop for Second<'_> {
 }
 
 fn forwarding(host: &Host) -> Result<String> {
-    host.netns.run(&["cat", "/proc/sys/net/ipv4/conf/lo/forwarding"])
+    let of = |family| format!("/proc/sys/net/{family}/conf/lo/forwarding");
+    Ok(host.netns.run(&["cat", &of("ipv4"), &of("ipv6")])?.replace('\n', ""))
 }
 
 #[test]
@@ -55,7 +56,7 @@ fn an_instance_goes_down_beside_another() -> Result<()> {
     drop(others);
     for host in &lab.hosts {
         host.netns.ip("neighbour flush all")?;
-        ensure!(forwarding(host)?.trim() == "1", "the first instance needs it");
+        ensure!(forwarding(host)? == "11", "the first instance needs it");
     }
     for workload in &workloads {
         workload.netns.ip("neighbour flush all")?;
@@ -66,9 +67,9 @@ fn an_instance_goes_down_beside_another() -> Result<()> {
     let host = first.host;
     let other = second(host, &[])?;
     first.down()?;
-    ensure!(forwarding(host)?.trim() == "1", "the second instance needs it");
+    ensure!(forwarding(host)? == "11", "the second instance needs it");
     other.overlay(&["down"])?;
-    ensure!(forwarding(host)?.trim() == "0", "nobody needs it any more");
+    ensure!(forwarding(host)? == "00", "nobody needs it any more");
     Ok(())
 }
 

@@ -44,7 +44,10 @@ fn each_remote_is_reached_by_its_own_uplink() -> Result<()> {
     let spoke = Instance::up(two, &["--uplink", "y"])?;
     let other = Instance::up(three, &[])?;
     let status = one.overlay_json(&["status"])?;
-    ensure!(status["local"] == serde_json::json!([one.v4.to_string(), "10.9.0.1"]), "{status}");
+    ensure!(
+        status["local"] == serde_json::json!([one.v4.to_string(), one.v6.to_string(), "10.9.0.1"]),
+        "{status}"
+    );
 
     one.overlay(&["tunnel", "add", "--vni", "100", "--remote", "10.9.0.2"])?;
     two.overlay(&["tunnel", "add", "--vni", "100", "--remote", "10.9.0.1"])?;

@@ -3,6 +3,7 @@
 pub mod checksum;
 pub mod eth;
 pub mod icmp;
+pub mod inner_sum;
 pub mod ipv4;
 pub mod ipv6;
 pub mod outer;

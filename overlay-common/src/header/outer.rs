@@ -39,8 +39,9 @@ const DONT_FRAGMENT: [u8; 2] = [0x40, 0];
 pub struct Template {
     /// Those of IPv4 are shorter, and followed by zeros.
     bytes: [u8; IPV6_L3_LEN],
-    /// Sum over the IPv4 header as it stands in `bytes`, not folded.
-    ip_sum: u32,
+    /// What a checksum covers as it stands in `bytes`, not folded: the IPv4 header; or, over IPv6, what UDP's covers, but
+    /// for lengths.
+    sum: u32,
 }
 
 /// What differs from frame to frame.
@@ -66,9 +67,9 @@ impl Template {
         ip[9] = ipv4::IpProto::Udp as u8;
         ip[12..16].copy_from_slice(&local);
         ip[16..20].copy_from_slice(&remote);
-        let ip_sum = checksum::sum(ip);
+        let sum = checksum::sum(ip);
         fill_udp_and_vxlan(rest, port);
-        Self { bytes, ip_sum }
+        Self { bytes, sum }
     }
 
     /// Headers from `local` to `remote` (network byte order) and UDP port `port` (host byte order).
@@ -82,7 +83,8 @@ impl Template {
         ip[8..24].copy_from_slice(&local);
         ip[24..40].copy_from_slice(&remote);
         fill_udp_and_vxlan(rest, port);
-        Self { bytes, ip_sum: 0 }
+        let sum = checksum::sum(&ip[8..]) + u32::from(ip[6]) + checksum::sum(rest);
+        Self { bytes, sum }
     }
 
     /// Writes the outer headers of an inner frame over IPv4.
@@ -94,7 +96,7 @@ impl Template {
         const IP: usize = eth::LEN;
         let ip_len = u16::try_from(fields.frame_len + IPV4_L3_LEN as u32).unwrap_or(0);
         let udp_len = ip_len.saturating_sub(ipv4::LEN as u16);
-        let check = !checksum::fold(self.ip_sum + u32::from(ip_len));
+        let check = !checksum::fold(self.sum + u32::from(ip_len));
 
         let (head, rest) = out.split_at_mut(IP);
         head.copy_from_slice(ethernet);
@@ -106,9 +108,16 @@ impl Template {
 
     /// Writes the outer headers of an inner frame over IPv6; lengths as for IPv4.
     ///
-    /// The flow label tells flows apart where routers do not look at ports (RFC 6438).
+    /// The flow label tells flows apart where routers do not look at ports (RFC 6438). `inner_sum` is the folded sum over
+    /// the inner frame; without it the UDP checksum is zero.
     #[inline(always)]
-    pub fn write_ipv6(&self, out: &mut [u8; IPV6_LEN], ethernet: &[u8; eth::LEN], fields: &Fields) {
+    pub fn write_ipv6(
+        &self,
+        out: &mut [u8; IPV6_LEN],
+        ethernet: &[u8; eth::LEN],
+        fields: &Fields,
+        inner_sum: Option<u16>,
+    ) {
         const IP: usize = eth::LEN;
         let udp_len = u16::try_from(fields.frame_len + (udp::LEN + vxlan::LEN) as u32).unwrap_or(0);
         let [_, label_1, label_2, label_3] = fields.flow_hash.to_be_bytes();
@@ -120,6 +129,23 @@ impl Template {
         [out[IP + 2], out[IP + 3]] = [label_2, label_3];
         [out[IP + 4], out[IP + 5]] = udp_len.to_be_bytes();
         write_udp_and_vxlan(out, IP + ipv6::LEN, udp_len, fields);
+        if let Some(inner) = inner_sum {
+            const CHECK: usize = IP + ipv6::LEN + 6;
+            [out[CHECK], out[CHECK + 1]] = self.udp_checksum(udp_len, fields, inner).to_be_bytes();
+        }
+    }
+
+    #[inline(always)]
+    fn udp_checksum(&self, udp_len: u16, fields: &Fields, inner: u16) -> u16 {
+        let [high, middle, low] = fields.vni.to_be_bytes();
+        let vni = u32::from(u16::from_be_bytes([high, middle])) + (u32::from(low) << 8);
+        let lengths = 2 * u32::from(udp_len);
+        let source_port = u32::from(udp::source_port(fields.flow_hash));
+        match !checksum::fold(self.sum + lengths + source_port + vni + u32::from(inner)) {
+            // Zero says that there is none (RFC 768).
+            0 => 0xffff,
+            check => check,
+        }
     }
 }
 
@@ -177,7 +203,7 @@ mod tests {
         let (mut local, mut remote) = ([0; 16], [0; 16]);
         (local[0], local[15], remote[0], remote[15]) = (0xfd, 1, 0xfd, 2);
         let ethernet = eth::header(DESTINATION, SOURCE, Family::Ipv6);
-        Template::ipv6(local, remote, 4789).write_ipv6(&mut out, &ethernet, &fields(100, 100));
+        Template::ipv6(local, remote, 4789).write_ipv6(&mut out, &ethernet, &fields(100, 100), None);
         #[rustfmt::skip]
         let expected = [
             2, 0, 0, 0, 0, 2,  2, 0, 0, 0, 0, 1,  0x86, 0xdd,

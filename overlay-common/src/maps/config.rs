@@ -34,8 +34,30 @@ map_data!(Config);
 
 /// `down` has to turn the loopback device's IPv4 forwarding off again.
 const RESTORE_FORWARDING: u8 = 1;
+/// `down` has to turn the loopback device's IPv6 forwarding off again.
+const RESTORE_FORWARDING_IPV6: u8 = 1 << 2;
 /// The TC programs are clsact filters, not TCX links.
 const CLSACT: u8 = 1 << 1;
+
+/// A choice of IP families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Families {
+    /// Whether IPv4 is one of them.
+    pub ipv4: bool,
+    /// Whether IPv6 is one of them.
+    pub ipv6: bool,
+}
+
+impl Families {
+    /// Neither.
+    pub const NONE: Self = Self { ipv4: false, ipv6: false };
+
+    /// The families of either choice.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self { ipv4: self.ipv4 || other.ipv4, ipv6: self.ipv6 || other.ipv6 }
+    }
+}
 
 /// How TC programs are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +79,10 @@ impl Config {
         Some(Self { netns_cookie, mark, schema: SCHEMA, port, local_count, flags: 0, locals: all })
     }
 
-    /// Notes that `down` has to turn the loopback device's IPv4 forwarding off again.
+    /// Notes the families that `down` has to turn the loopback device's forwarding off again for.
     #[must_use]
-    pub const fn with_forwarding_to_restore(self, restore: bool) -> Self {
-        self.with(RESTORE_FORWARDING, restore)
+    pub const fn with_forwarding_to_restore(self, families: Families) -> Self {
+        self.with(RESTORE_FORWARDING, families.ipv4).with(RESTORE_FORWARDING_IPV6, families.ipv6)
     }
 
     /// Notes how TC programs are attached.
@@ -74,10 +96,13 @@ impl Config {
         self
     }
 
-    /// Whether `down` has to turn the loopback device's IPv4 forwarding off again.
+    /// The families that `down` has to turn the loopback device's forwarding off again for.
     #[must_use]
-    pub const fn forwarding_to_restore(&self) -> bool {
-        self.flags & RESTORE_FORWARDING != 0
+    pub const fn forwarding_to_restore(&self) -> Families {
+        Families {
+            ipv4: self.flags & RESTORE_FORWARDING != 0,
+            ipv6: self.flags & RESTORE_FORWARDING_IPV6 != 0,
+        }
     }
 
     /// How TC programs are attached.

@@ -32,8 +32,16 @@ pub struct Counters {
     pub rx_packets: u64,
     /// Their bytes.
     pub rx_bytes: u64,
-    /// Stations that were not learned because the FDB is full; of the segment as a whole, whichever VTEP they are behind.
+    /// Frames of stations that were not learned, because of a limit or a full FDB. This and what follows is counted for
+    /// the segment as a whole, whichever VTEP the stations are behind.
     pub not_learned: u64,
+    /// Those of them that were not because of a limit of the segment or the port.
+    pub not_learned_limit: u64,
+    /// Frames of stations from where they are not, which learning must not move: a command or a control plane put them
+    /// elsewhere, they are frozen, or the port is at its limit.
+    pub not_moved: u64,
+    /// How often a station began to flap.
+    pub flaps: u64,
 }
 
 map_data!(CountersKey, Counters);
@@ -70,5 +78,8 @@ impl core::ops::AddAssign for Counters {
         self.rx_packets += other.rx_packets;
         self.rx_bytes += other.rx_bytes;
         self.not_learned += other.not_learned;
+        self.not_learned_limit += other.not_learned_limit;
+        self.not_moved += other.not_moved;
+        self.flaps += other.flaps;
     }
 }

@@ -1,6 +1,15 @@
 //! `FDB`: where the station with a MAC address is.
 
+mod moves;
+mod removal;
+#[cfg(test)]
+mod tests;
+
+use core::ptr;
+
 use bytemuck::{Pod, Zeroable};
+
+pub use self::{moves::FlapRule, removal::Removal};
 
 use super::map_data;
 use crate::{IfIndex, MacAddr, Vni, VtepId};
@@ -20,20 +29,29 @@ pub struct FdbKey {
     pad: [u8; 2],
 }
 
-/// Where a station is, who says so, and when it was last seen.
+/// Where a station is, who says so, when it was last seen, and how it moves.
 ///
 /// Place, origin and VNI share one word, so that a program on another CPU never sees half a change, and never takes an
-/// entry for one of its segment whose memory the kernel has meanwhile given to another.
+/// entry for one of its segment whose memory the kernel has meanwhile given to another. Zero: it is being removed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct FdbEntry {
     place: u64,
     last_seen: u64,
-    sequence: u32,
-    pad: u32,
+    moves: u32,
+    /// When the window began that `recent` counts moves in; ticks of [`moves::TICK_SHIFT`].
+    window: u32,
+    /// Until when the station stays where it is, in such ticks; 0: it may move.
+    frozen: u32,
+    recent: u16,
+    tag: u16,
 }
 
 map_data!(FdbKey, FdbEntry);
+
+/// The one word of an entry that says where its station is, who says so, and of which segment the entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing(u64);
 
 /// Where a station is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +79,11 @@ pub enum Origin {
     Control = 2,
 }
 
-// The word of a place: device index or VTEP id in the low half, then two flags, the origin, and the VNI on top.
+// The word: device index or VTEP id in the low half, then two flags, the origin, and the VNI on top. Zero: nowhere.
 const PEER: u64 = 1 << 32;
 const VTEP: u64 = 1 << 33;
 const ORIGIN_SHIFT: u32 = 34;
+const ORIGIN: u64 = 3 << ORIGIN_SHIFT;
 const VNI_SHIFT: u32 = 40;
 
 impl FdbKey {
@@ -86,9 +105,33 @@ impl FdbKey {
     pub const fn mac(self) -> MacAddr {
         self.mac
     }
+
+    /// The same station with the tag of its entry, as [`super::ageing`] has it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with_tag(self, tag: u16) -> Self {
+        Self { pad: tag.to_ne_bytes(), ..self }
+    }
+
+    /// The station, and the tag of its entry.
+    #[inline(always)]
+    #[must_use]
+    pub const fn split_tag(self) -> (Self, u16) {
+        (Self { pad: [0; 2], ..self }, u16::from_ne_bytes(self.pad))
+    }
 }
 
 impl Place {
+    /// The port's device; `None`: it is behind a remote VTEP.
+    #[inline(always)]
+    #[must_use]
+    pub const fn port(self) -> Option<IfIndex> {
+        match self {
+            Self::Port { device, .. } => Some(device),
+            Self::Vtep(_) => None,
+        }
+    }
+
     #[inline(always)]
     const fn word(self, vni: Vni, origin: Origin) -> u64 {
         let place = match self {
@@ -100,31 +143,40 @@ impl Place {
     }
 }
 
-impl FdbEntry {
-    /// An entry of segment `vni`; `last_seen` is nanoseconds of the monotonic clock.
+impl Standing {
+    /// Of an entry that is being removed.
+    pub const NOWHERE: Self = Self(0);
+
+    /// Of a learned entry of segment `vni`.
     #[inline(always)]
     #[must_use]
-    pub const fn new(vni: Vni, place: Place, origin: Origin, last_seen: u64) -> Self {
-        Self { place: place.word(vni, origin), last_seen, sequence: 0, pad: 0 }
+    pub const fn learned_at(vni: Vni, place: Place) -> Self {
+        Self(place.word(vni, Origin::Learned))
     }
 
-    /// Where the station is. `None` if it is not, or no longer, an entry of segment `vni`.
+    /// The word itself.
     #[inline(always)]
     #[must_use]
-    pub const fn place(&self, vni: Vni) -> Option<Place> {
-        let word = self.place;
-        if word >> VNI_SHIFT != vni.get() as u64 {
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// Where the station is. `None` if the entry is not, or no longer, one of segment `vni`, or is being removed.
+    #[inline(always)]
+    #[must_use]
+    pub const fn place(self, vni: Vni) -> Option<Place> {
+        if self.0 >> VNI_SHIFT != vni.get() as u64 {
             return None;
         }
-        let number = word as u32;
-        if word & VTEP != 0 {
+        let number = self.0 as u32;
+        if self.0 & VTEP != 0 {
             return match VtepId::new(number as u16) {
                 Some(vtep) => Some(Place::Vtep(vtep)),
                 None => None,
             };
         }
         match IfIndex::new(number) {
-            Some(device) => Some(Place::Port { device, peer: word & PEER != 0 }),
+            Some(device) => Some(Place::Port { device, peer: self.0 & PEER != 0 }),
             None => None,
         }
     }
@@ -132,19 +184,65 @@ impl FdbEntry {
     /// Who made the entry.
     #[inline(always)]
     #[must_use]
-    pub const fn origin(&self) -> Origin {
-        match (self.place >> ORIGIN_SHIFT) & 3 {
+    pub const fn origin(self) -> Origin {
+        match (self.0 & ORIGIN) >> ORIGIN_SHIFT {
             0 => Origin::Learned,
             1 => Origin::Static,
             _ => Origin::Control,
         }
     }
+}
 
-    /// Whether this is a learned entry for just that place: the common case of learning, one comparison.
+impl FdbEntry {
+    /// An entry of segment `vni`; `last_seen` is nanoseconds of the monotonic clock.
     #[inline(always)]
     #[must_use]
-    pub const fn is_learned_at(&self, vni: Vni, place: Place) -> bool {
-        self.place == place.word(vni, Origin::Learned)
+    pub const fn new(vni: Vni, place: Place, origin: Origin, last_seen: u64) -> Self {
+        let place = place.word(vni, origin);
+        Self { place, last_seen, moves: 0, window: 0, frozen: 0, recent: 0, tag: 0 }
+    }
+
+    /// The same with a tag that tells it from an earlier entry of the same station.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with_tag(self, tag: u16) -> Self {
+        Self { tag, ..self }
+    }
+
+    /// What tells it from an earlier entry of the same station.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tag(&self) -> u16 {
+        self.tag
+    }
+
+    /// Where the station is. `None` if it is not, or no longer, an entry of segment `vni`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn place(&self, vni: Vni) -> Option<Place> {
+        Standing(self.place).place(vni)
+    }
+
+    /// Who made the entry.
+    #[inline(always)]
+    #[must_use]
+    pub const fn origin(&self) -> Origin {
+        Standing(self.place).origin()
+    }
+
+    /// Its standing at this moment, read once.
+    #[inline(always)]
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        // SAFETY: a reference is valid and aligned.
+        Standing(unsafe { ptr::read_volatile(&raw const self.place) })
+    }
+
+    /// Whether this is the entry for just that place, whoever made it: the common case of learning, one comparison.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_at(&self, vni: Vni, place: Place) -> bool {
+        (self.place ^ place.word(vni, Origin::Learned)) & !ORIGIN == 0
     }
 
     /// Whether it was learned, and no frame of the station seen for longer than `ageing` seconds; 0: never.
@@ -164,82 +262,17 @@ impl FdbEntry {
         self.last_seen
     }
 
-    /// How often the station has moved.
-    #[must_use]
-    pub const fn sequence(&self) -> u32 {
-        self.sequence
-    }
-
     /// Notes that a frame of the station was seen.
     #[inline(always)]
     pub const fn touch(&mut self, now: u64) {
         self.last_seen = now;
     }
 
-    /// Moves a learned entry.
+    /// The word of its standing, for programs to change by compare and exchange: of several that try at once, one
+    /// succeeds.
     #[inline(always)]
-    pub const fn move_to(&mut self, vni: Vni, place: Place, now: u64) {
-        self.place = place.word(vni, Origin::Learned);
-        self.last_seen = now;
-        self.sequence = self.sequence.wrapping_add(1);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn places() -> impl Strategy<Value = Place> {
-        prop_oneof![
-            (1u32.., any::<bool>())
-                .prop_map(|(index, peer)| Place::Port { device: IfIndex::new(index).unwrap(), peer }),
-            (1u16..).prop_map(|id| Place::Vtep(VtepId::new(id).unwrap())),
-        ]
-    }
-
-    fn origins() -> impl Strategy<Value = Origin> {
-        prop_oneof![Just(Origin::Learned), Just(Origin::Static), Just(Origin::Control)]
-    }
-
-    proptest! {
-        #[test]
-        fn entry_round_trip(number in 1u32..0x00ff_ffff, place in places(), other in places(), origin in origins(), now: u64) {
-            let vni = Vni::new(number).unwrap();
-            let mut entry = FdbEntry::new(vni, place, origin, now);
-            prop_assert_eq!(entry.place(vni), Some(place));
-            prop_assert_eq!(entry.place(Vni::new(number + 1).unwrap()), None);
-            prop_assert_eq!(entry.origin(), origin);
-            prop_assert_eq!(entry.last_seen(), now);
-            prop_assert_eq!(entry.is_learned_at(vni, other), origin == Origin::Learned && place == other);
-            entry.move_to(vni, other, now);
-            prop_assert!(entry.is_learned_at(vni, other));
-            prop_assert_eq!(entry.sequence(), 1);
-        }
-
-        #[test]
-        fn key_round_trip(vni in 1u32..=0x00ff_ffff, mac: [u8; 6]) {
-            let (vni, mac) = (Vni::new(vni).unwrap(), MacAddr::new(mac));
-            let key = FdbKey::new(vni, mac);
-            prop_assert_eq!((key.vni(), key.mac()), (Some(vni), mac));
-        }
-    }
-
-    #[test]
-    fn only_learned_entries_age() {
-        const SECOND: u64 = 1_000_000_000;
-        let place = Place::Vtep(VtepId::FIRST);
-        let learned = FdbEntry::new(Vni::MAX, place, Origin::Learned, SECOND);
-        assert!(!learned.is_aged(2, 3 * SECOND));
-        assert!(learned.is_aged(2, 3 * SECOND + 1));
-        assert!(!learned.is_aged(0, u64::MAX));
-        assert!(!learned.is_aged(2, 0));
-        assert!(!FdbEntry::new(Vni::MAX, place, Origin::Static, 0).is_aged(2, u64::MAX));
-    }
-
-    #[test]
-    fn layout() {
-        assert_eq!((size_of::<FdbKey>(), size_of::<FdbEntry>()), (12, 24));
+    #[must_use]
+    pub const fn standing_word(&mut self) -> *mut u64 {
+        &raw mut self.place
     }
 }

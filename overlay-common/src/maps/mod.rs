@@ -2,6 +2,7 @@
 //!
 //! All are plain data without hidden padding. Fields are private; constructors and accessors speak newtypes.
 
+pub mod ageing;
 pub mod answers;
 pub mod config;
 pub mod counters;
@@ -9,6 +10,7 @@ pub mod drops;
 pub mod fdb;
 pub mod flood;
 pub mod jump;
+pub mod learned;
 pub mod member;
 pub mod next_hop;
 pub mod notices;

@@ -45,6 +45,12 @@ impl NextHop {
         Self { ethernet, mtu, uplink: uplink.get(), pad: 0, fresh_until: now + FRESH_NS }
     }
 
+    /// Bounds the outer IP packet by `mtu` bytes as well.
+    #[inline(always)]
+    pub fn lower_mtu(&mut self, mtu: u16) {
+        self.mtu = self.mtu.min(mtu);
+    }
+
     /// Whether it may be used at `now`, nanoseconds of the monotonic clock.
     #[inline(always)]
     #[must_use]

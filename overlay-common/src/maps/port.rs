@@ -17,6 +17,7 @@ pub const MAX_ENTRIES: usize = 1 << 14;
 pub struct Port {
     vni: u32,
     kind: u32,
+    learn_limit: u32,
 }
 
 map_data!(Port);
@@ -35,7 +36,7 @@ impl Port {
     /// A port of segment `vni`.
     #[must_use]
     pub const fn new(vni: Vni, kind: PortKind) -> Self {
-        Self { vni: vni.get(), kind: kind as u32 }
+        Self { vni: vni.get(), kind: kind as u32, learn_limit: 0 }
     }
 
     /// The segment. `None` only for an entry that no constructor made.
@@ -50,5 +51,18 @@ impl Port {
     #[must_use]
     pub const fn kind(&self) -> PortKind {
         if self.kind == PortKind::VethPeer as u32 { PortKind::VethPeer } else { PortKind::Device }
+    }
+
+    /// How many stations can be learned behind the port at a time; 0: any number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn learn_limit(&self) -> u32 {
+        self.learn_limit
+    }
+
+    /// The same with another limit of learned stations; 0: any number.
+    #[must_use]
+    pub const fn with_learn_limit(self, stations: u32) -> Self {
+        Self { learn_limit: stations, ..self }
     }
 }

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::map_data;
+use super::{fdb::FlapRule, map_data};
 
 /// The map's name: a hash of VNI (`u32`) to [`Segment`].
 pub const NAME: &str = "SEGMENTS";
@@ -26,6 +26,10 @@ const CLAMP_MSS_TO_PATH: u32 = 1 << 9;
 pub struct Segment {
     flags: u32,
     ageing: u32,
+    learn_limit: u32,
+    flap_moves: u32,
+    flap_window: u32,
+    flap_freeze: u32,
     mtu: u16,
     mss: u16,
 }
@@ -35,7 +39,8 @@ map_data!(Segment);
 impl Default for Segment {
     /// Learns and floods; learned stations age in [`DEFAULT_AGEING`] seconds.
     fn default() -> Self {
-        Self { flags: LEARNING | FLOOD, ageing: DEFAULT_AGEING, mtu: 0, mss: 0 }
+        Self { flags: LEARNING | FLOOD, ageing: DEFAULT_AGEING, ..Self::zeroed() }
+            .with_flap_rule(FlapRule::default())
     }
 }
 
@@ -77,6 +82,32 @@ impl Segment {
     #[must_use]
     pub const fn with_flood(self, on: bool) -> Self {
         self.with(FLOOD, on)
+    }
+
+    /// How many stations can be learned in the segment at a time; 0: any number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn learn_limit(&self) -> u32 {
+        self.learn_limit
+    }
+
+    /// The same with another limit of learned stations; 0: any number.
+    #[must_use]
+    pub const fn with_learn_limit(self, stations: u32) -> Self {
+        Self { learn_limit: stations, ..self }
+    }
+
+    /// When a station moves too often.
+    #[inline(always)]
+    #[must_use]
+    pub const fn flap_rule(&self) -> FlapRule {
+        FlapRule { moves: self.flap_moves as u16, window: self.flap_window, freeze: self.flap_freeze }
+    }
+
+    /// The same with another rule of when a station moves too often.
+    #[must_use]
+    pub const fn with_flap_rule(self, rule: FlapRule) -> Self {
+        Self { flap_moves: rule.moves as u32, flap_window: rule.window, flap_freeze: rule.freeze, ..self }
     }
 
     const fn with(self, flag: u32, on: bool) -> Self {
@@ -159,5 +190,9 @@ mod tests {
         assert_eq!(segment.with_clamp_mss(ClampMss::To(7)).with_clamp_mss(ClampMss::Off), segment);
         assert_eq!((segment.mtu(), segment.with_mtu(Some(1400)).mtu()), (None, Some(1400)));
         assert_eq!(segment.with_ageing(7).with_flood(false).ageing(), 7);
+        let rule = FlapRule { moves: 9, window: 8, freeze: 7 };
+        assert_eq!(segment.flap_rule(), FlapRule::default());
+        assert_eq!(segment.with_flap_rule(rule).with_learn_limit(3).flap_rule(), rule);
+        assert_eq!(segment.with_learn_limit(3).learn_limit(), 3);
     }
 }

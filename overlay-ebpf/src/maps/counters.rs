@@ -29,12 +29,33 @@ pub(crate) fn sent(vni: Vni, vtep: Option<VtepId>, size: Size) {
     }
 }
 
-/// Counts a station that could not be learned.
+/// What learning did not do, or did too often.
+#[derive(Clone, Copy)]
+pub(crate) enum Unlearned {
+    /// A station was not learned: the FDB is full.
+    Full,
+    /// A station was not learned: its segment or its port is at its limit.
+    Limit,
+    /// A station was not moved.
+    Unmoved,
+    /// A station began to flap.
+    Flaps,
+}
+
+/// Counts what learning did not do.
 #[inline(always)]
-pub(crate) fn not_learned(vni: Vni) {
-    if let Some(counters) = STATS.get_ptr_mut(CountersKey::new(vni, None)) {
-        // SAFETY: the slot is this CPU's own, and the map outlives the program.
-        unsafe { (*counters).not_learned += 1 };
+pub(crate) fn unlearned(vni: Vni, what: Unlearned) {
+    let Some(counters) = STATS.get_ptr_mut(CountersKey::new(vni, None)) else { return };
+    // SAFETY: the slot is this CPU's own, and the map outlives the program.
+    let counters = unsafe { &mut *counters };
+    match what {
+        Unlearned::Full => counters.not_learned += 1,
+        Unlearned::Limit => {
+            counters.not_learned += 1;
+            counters.not_learned_limit += 1;
+        }
+        Unlearned::Unmoved => counters.not_moved += 1,
+        Unlearned::Flaps => counters.flaps += 1,
     }
 }
 

@@ -1,13 +1,16 @@
-use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::HashMap, macros::btf_map};
+use core::ffi::c_void;
+
+use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::HashMap, helpers::bpf_for_each_map_elem, macros::btf_map};
 use overlay_common::{
     MacAddr, Vni,
     maps::{
-        fdb::{DEFAULT_ENTRIES, FdbEntry, FdbKey, Origin, Place},
+        fdb::{DEFAULT_ENTRIES, FdbEntry, FdbKey, Place, Standing},
         segment::Segment,
     },
 };
 
 use super::NO_PREALLOC;
+use crate::atomic;
 
 /// `-EEXIST`.
 const EEXIST: i32 = -17;
@@ -27,8 +30,8 @@ pub(crate) fn place(vni: Vni, segment: &Segment, mac: MacAddr, now: u64) -> Opti
     entry.place(vni)
 }
 
-/// The entry of the station `mac` of segment `vni`, to be changed in place by [`FdbEntry::touch`] and
-/// [`FdbEntry::move_to`].
+/// The entry of the station `mac` of segment `vni`, to be changed in place by [`FdbEntry::touch`],
+/// [`put_at`] and what follows that.
 #[inline(always)]
 pub(crate) fn entry_mut(vni: Vni, mac: MacAddr) -> Option<&'static mut FdbEntry> {
     let entry = FDB.get_ptr_mut(FdbKey::new(vni, mac))?;
@@ -36,12 +39,50 @@ pub(crate) fn entry_mut(vni: Vni, mac: MacAddr) -> Option<&'static mut FdbEntry>
     Some(unsafe { &mut *entry })
 }
 
-/// Adds a learned entry, unless there is one by now; whether there is room for it.
+/// Puts a learned entry of segment `vni` at `place`, if it still stands as it was `seen`.
 #[inline(always)]
-pub(crate) fn add_learned(vni: Vni, mac: MacAddr, place: Place, now: u64) -> bool {
-    let entry = FdbEntry::new(vni, place, Origin::Learned, now);
-    match FDB.insert(FdbKey::new(vni, mac), entry, u64::from(BPF_NOEXIST)) {
-        Ok(()) | Err(EEXIST) => true,
-        Err(_) => false,
+pub(crate) fn put_at(entry: &mut FdbEntry, seen: Standing, vni: Vni, place: Place) -> bool {
+    exchange(entry, seen, Standing::learned_at(vni, place))
+}
+
+/// Removes an entry, if it still stands as it was `seen`: of several CPUs that try at once, one succeeds.
+#[inline(always)]
+pub(crate) fn remove(key: FdbKey, entry: &mut FdbEntry, seen: Standing) -> bool {
+    exchange(entry, seen, Standing::NOWHERE) && FDB.remove(key).is_ok()
+}
+
+#[inline(always)]
+fn exchange(entry: &mut FdbEntry, seen: Standing, new: Standing) -> bool {
+    // SAFETY: the word of an entry of the map.
+    unsafe { atomic::compare_exchange(entry.standing_word(), seen.word(), new.word()) }
+}
+
+/// Why an entry was not added.
+pub(crate) enum NotAdded {
+    /// There is one by now.
+    Known,
+    /// The map is full.
+    Full,
+}
+
+/// Adds an entry. Whoever adds a learned one counts it first.
+#[inline(always)]
+pub(crate) fn add(key: FdbKey, entry: FdbEntry) -> Result<(), NotAdded> {
+    match FDB.insert(key, entry, u64::from(BPF_NOEXIST)) {
+        Ok(()) => Ok(()),
+        Err(EEXIST) => Err(NotAdded::Known),
+        Err(_) => Err(NotAdded::Full),
     }
+}
+
+/// What [`for_each`] calls: map, key, entry, and what it was given; returns 0 to go on.
+pub(crate) type Visit = unsafe extern "C" fn(*mut c_void, *const FdbKey, *mut FdbEntry, *mut c_void) -> i64;
+
+/// Calls `visit` with each entry and `context`. Entries may be removed meanwhile; one that is there all the time is missed
+/// only if the kernel uses the memory of a removed one again just then.
+#[inline(always)]
+pub(crate) fn for_each(visit: Visit, context: *mut c_void) {
+    let map = (&raw const FDB).cast_mut().cast();
+    // SAFETY: the map is one, and `visit` takes what the kernel and the caller give it.
+    unsafe { bpf_for_each_map_elem(map, visit as *mut c_void, context, 0) };
 }

@@ -1,5 +1,6 @@
 //! The maps, one module each: nothing else touches a map.
 
+pub(crate) mod ageing;
 pub(crate) mod answers;
 pub(crate) mod config;
 pub(crate) mod counters;
@@ -7,6 +8,7 @@ pub(crate) mod drops;
 pub(crate) mod fdb;
 pub(crate) mod flood;
 pub(crate) mod jumps;
+pub(crate) mod learned;
 pub(crate) mod members;
 pub(crate) mod next_hops;
 pub(crate) mod notices;

@@ -55,20 +55,38 @@ impl Output {
 
     /// Prints `data` as JSON, or as the table that `table` makes of it.
     pub(super) fn print<T: Serialize>(&self, data: &T, table: impl FnOnce(&T) -> Table) -> Result<()> {
-        let text = match self.format {
-            Format::Table => table(data).render(),
-            Format::Json => {
-                let json = serde_json::to_string_pretty(data).context(|| "cannot print JSON")?;
-                format!("{json}\n")
-            }
-        };
-        match io::stdout().write_all(text.as_bytes()) {
-            // Whoever read has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(error) => Err(Error::failed("cannot print", error)),
-            Ok(()) => Ok(()),
+        match self.format {
+            Format::Table => write(&table(data).render()),
+            Format::Json => write(&json(data)?),
         }
     }
+
+    /// Prints `data` as JSON, and nothing for people.
+    pub(super) fn print_json<T: Serialize>(&self, data: &T) -> Result<()> {
+        match self.format {
+            Format::Table => Ok(()),
+            Format::Json => write(&json(data)?),
+        }
+    }
+}
+
+fn json<T: Serialize>(data: &T) -> Result<String> {
+    let json = serde_json::to_string_pretty(data).context(|| "cannot print JSON")?;
+    Ok(format!("{json}\n"))
+}
+
+fn write(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Error::failed("cannot print", error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// A cell for how many stations are learned, and how many can be at most; 0: any number.
+pub(super) fn out_of(learned: u64, limit: u32) -> String {
+    if limit == 0 { learned.to_string() } else { format!("{learned}/{limit}") }
 }
 
 /// A cell for a value that may not be there.

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A setting that is on or off.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Switch {
     /// Do
     On,

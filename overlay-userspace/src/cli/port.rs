@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     Session,
-    output::{Table, or_dash},
+    output::{Table, or_dash, out_of},
     parse::{ExistOk, MissingOk},
 };
 use crate::{error::Result, mtu, port};
@@ -20,8 +20,19 @@ pub(super) enum Port {
         /// Number of the segment, which is made if it is not there
         #[arg(long)]
         vni: Vni,
+        /// Learn no more stations behind it at a time; 0: any number
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        learn_limit: u32,
         #[command(flatten)]
         exist_ok: ExistOk,
+    },
+    /// Change the settings of a port
+    Set {
+        /// Name of the device
+        device: String,
+        /// Learn no more stations behind it at a time; 0: any number
+        #[arg(long, value_name = "N")]
+        learn_limit: u32,
     },
     /// Make a port an ordinary device again
     Del {
@@ -40,20 +51,23 @@ struct Row {
     ifindex: u32,
     vni: u32,
     kind: &'static str,
+    learned: u64,
+    learn_limit: u32,
 }
 
 impl Port {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
-            Self::Add { device, vni, exist_ok } => {
-                exist_ok.apply(port::add(&instance, &netlink, &device, vni).await)?;
+            Self::Add { device, vni, learn_limit, exist_ok } => {
+                exist_ok.apply(port::add(&instance, &netlink, &device, vni, learn_limit).await)?;
                 // What was asked for is done; that it may not do is worth a word, and no failure.
                 if let Ok(Some(warning)) = mtu::warning(&instance, &netlink, vni, &device).await {
                     eprintln!("overlay: {warning}");
                 }
                 Ok(())
             }
+            Self::Set { device, learn_limit } => port::set(&instance, &netlink, &device, learn_limit).await,
             Self::Del { device, missing_ok } => {
                 missing_ok.apply(port::del(&instance, &netlink, &device).await)
             }
@@ -74,17 +88,20 @@ fn row(view: port::View) -> Row {
             PortKind::VethPeer => "veth-peer",
             PortKind::Device => "device",
         },
+        learned: view.learned,
+        learn_limit: view.learn_limit,
     }
 }
 
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(["PORT", "IFINDEX", "VNI", "KIND"]);
+    let mut table = Table::new(["PORT", "IFINDEX", "VNI", "KIND", "LEARNED"]);
     for row in rows {
         table.row([
             or_dash(row.port.as_ref()),
             row.ifindex.to_string(),
             row.vni.to_string(),
             row.kind.to_owned(),
+            out_of(row.learned, row.learn_limit),
         ]);
     }
     table

@@ -42,6 +42,10 @@ struct SegmentRow {
     rx_packets: u64,
     rx_bytes: u64,
     not_learned: u64,
+    /// Those of them because of a limit; the others because the FDB is full.
+    not_learned_limit: u64,
+    not_moved: u64,
+    flaps: u64,
 }
 
 #[derive(Serialize)]
@@ -98,6 +102,9 @@ impl Stats {
                 rx_packets: counters.rx_packets,
                 rx_bytes: counters.rx_bytes,
                 not_learned: counters.not_learned,
+                not_learned_limit: counters.not_learned_limit,
+                not_moved: counters.not_moved,
+                flaps: counters.flaps,
             }
         };
         let counters = counters::read(&instance)?.into_iter();
@@ -108,8 +115,17 @@ impl Stats {
 }
 
 fn segment_table(stats: &Segments) -> Table {
-    let mut table =
-        Table::new(["VNI", "REMOTE", "TX PACKETS", "TX BYTES", "RX PACKETS", "RX BYTES", "NOT LEARNED"]);
+    let mut table = Table::new([
+        "VNI",
+        "REMOTE",
+        "TX PACKETS",
+        "TX BYTES",
+        "RX PACKETS",
+        "RX BYTES",
+        "NOT LEARNED",
+        "NOT MOVED",
+        "FLAPS",
+    ]);
     for row in &stats.segments {
         table.row([
             row.vni.to_string(),
@@ -119,6 +135,8 @@ fn segment_table(stats: &Segments) -> Table {
             row.rx_packets.to_string(),
             row.rx_bytes.to_string(),
             row.not_learned.to_string(),
+            row.not_moved.to_string(),
+            row.flaps.to_string(),
         ]);
     }
     table

@@ -54,12 +54,14 @@ pub(super) async fn run(session: &Session) -> Result<()> {
         stations: maps::fdb::open(&instance)?.entries()?.len(),
         warnings: Vec::new(),
     };
-    if !forwarding::is_on()? {
-        status.warnings.push(
-            "net.ipv4.conf.lo.forwarding is off, so changed next hops are not followed; `sysctl -w \
-             net.ipv4.conf.lo.forwarding=1` mends it"
-                .to_owned(),
-        );
+    let off = forwarding::off()?;
+    for (is_off, family) in [(off.ipv4, "ipv4"), (off.ipv6, "ipv6")] {
+        if is_off {
+            status.warnings.push(format!(
+                "net.{family}.conf.lo.forwarding is off, so changed next hops are not followed; `sysctl -w \
+                 net.{family}.conf.lo.forwarding=1` mends it"
+            ));
+        }
     }
     for (index, uplink) in maps::uplinks(&instance)?.entries()? {
         let link = links.iter().find(|link| IfIndex::new(index) == Some(link.index));

@@ -11,7 +11,11 @@ use super::{
     output::{Table, or_dash},
     parse::{ExistOk, MissingOk, station},
 };
-use crate::{error::Result, netlink::Link, tunnel};
+use crate::{
+    error::Result,
+    netlink::Link,
+    tunnel::{self, Settings},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Tunnel {
@@ -22,6 +26,9 @@ pub(super) enum Tunnel {
         /// Stations behind the remote VTEP
         #[arg(long = "mac", value_name = "MAC", num_args = 1.., value_parser = station)]
         macs: Vec<MacAddr>,
+        /// Send UDP checksums to the remote VTEP, which has to be one over IPv6; zeros unless given (RFC 6935)
+        #[arg(long)]
+        udp6_csum: bool,
         #[command(flatten)]
         exist_ok: ExistOk,
     },
@@ -51,6 +58,7 @@ struct Row {
     vni: u32,
     remote: String,
     vtep: u16,
+    udp6_csum: bool,
     next_hop: Option<NextHop>,
     /// The largest outer IP packet that is known to get there, in bytes.
     path_mtu: Option<u16>,
@@ -75,8 +83,9 @@ impl Tunnel {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
-            Self::Add { tunnel: Ends { vni, remote }, macs, exist_ok } => {
-                exist_ok.apply(tunnel::add(&instance, &netlink, vni, remote, &macs).await)
+            Self::Add { tunnel: Ends { vni, remote }, macs, udp6_csum, exist_ok } => {
+                let settings = Settings { udp_checksum: udp6_csum };
+                exist_ok.apply(tunnel::add(&instance, &netlink, vni, remote, settings, &macs).await)
             }
             Self::Del { tunnel: Ends { vni, remote }, missing_ok } => {
                 missing_ok.apply(tunnel::del(&instance, &netlink, vni, remote).await)
@@ -105,6 +114,7 @@ fn row(view: &tunnel::View, links: &[Link]) -> Row {
         vni: view.vni.get(),
         remote: view.remote.to_string(),
         vtep: view.vtep.get(),
+        udp6_csum: view.udp_checksum,
         next_hop,
         path_mtu: known.into_iter().chain(told.as_ref().map(|told| told.mtu)).min(),
         path_mtu_told: told,
@@ -112,13 +122,14 @@ fn row(view: &tunnel::View, links: &[Link]) -> Row {
 }
 
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(["VNI", "REMOTE", "VTEP", "DEV", "NEXT HOP", "PATH MTU"]);
+    let mut table = Table::new(["VNI", "REMOTE", "VTEP", "UDP6-CSUM", "DEV", "NEXT HOP", "PATH MTU"]);
     for row in rows {
         let hop = row.next_hop.as_ref();
         table.row([
             row.vni.to_string(),
             row.remote.clone(),
             row.vtep.to_string(),
+            if row.udp6_csum { "yes" } else { "-" }.to_owned(),
             or_dash(hop.map(|hop| &hop.dev)),
             or_dash(hop.map(|hop| &hop.mac)),
             or_dash(row.path_mtu),

@@ -48,7 +48,7 @@ struct SettingsArgs {
     /// Devices that face the underlay
     #[arg(long = "uplink", value_name = "DEV", required = true, num_args = 1..)]
     uplinks: Vec<String>,
-    /// Addresses of the local VTEP [default: those of the uplinks]
+    /// Addresses of the local VTEP, IPv4 or IPv6 [default: the first of each family on each uplink]
     #[arg(long = "local", value_name = "ADDR", num_args = 1..)]
     locals: Vec<IpAddr>,
     /// UDP port of the VTEP

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     Session,
-    output::Table,
+    output::{Table, out_of},
     parse::{ExistOk, MissingOk, Mtu, Switch, clamp_mss, mtu},
 };
 use crate::{
@@ -47,7 +47,7 @@ pub(super) enum Vni {
     },
 }
 
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub(super) struct Settings {
     /// Learn where stations are out of their frames [default: on]
     #[arg(long, value_enum)]
@@ -64,15 +64,22 @@ pub(super) struct Settings {
     /// Lower the MSS of TCP handshakes to what fits the path, or to a number [default: off]
     #[arg(long, value_name = "on|off|BYTES", value_parser = clamp_mss)]
     clamp_mss: Option<ClampMss>,
+    /// Learn no more stations at a time; 0: any number [default: 0]
+    #[arg(long, value_name = "N")]
+    learn_limit: Option<u32>,
+    /// Moves within the window by which a station flaps; 0: none do [default: 5]
+    #[arg(long, value_name = "N")]
+    flap_moves: Option<u16>,
+    /// That window [default: 180]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=LONGEST))]
+    flap_window: Option<u32>,
+    /// Leave a station that flaps where it is for so long; 0: let it move on [default: 0]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=LONGEST))]
+    flap_freeze: Option<u32>,
 }
 
-impl Settings {
-    /// Whether none is named.
-    const fn is_empty(&self) -> bool {
-        let Self { learning, flood, ageing, mtu, clamp_mss } = self;
-        learning.is_none() && flood.is_none() && ageing.is_none() && mtu.is_none() && clamp_mss.is_none()
-    }
-}
+/// A year, in seconds.
+const LONGEST: i64 = 365 * 24 * 60 * 60;
 
 impl From<Settings> for Change {
     fn from(settings: Settings) -> Self {
@@ -82,6 +89,19 @@ impl From<Settings> for Change {
             ageing: settings.ageing,
             mtu: settings.mtu.map(|Mtu(mtu)| mtu),
             clamp_mss: settings.clamp_mss,
+            learn_limit: settings.learn_limit,
+            flap_moves: settings.flap_moves,
+            flap_window: settings.flap_window,
+            flap_freeze: settings.flap_freeze,
+        }
+    }
+}
+
+impl Settings {
+    /// Says what is easily misunderstood.
+    fn explain(self, vni: Number) {
+        if self.ageing == Some(0) {
+            eprintln!("overlay: --ageing 0: stations that VNI {vni} learns never age");
         }
     }
 }
@@ -94,6 +114,11 @@ struct Row {
     ageing_s: u32,
     mtu: Option<u16>,
     clamp_mss: String,
+    learned: u64,
+    learn_limit: u32,
+    flap_moves: u16,
+    flap_window_s: u32,
+    flap_freeze_s: u32,
     ports: Vec<String>,
     remotes: Vec<String>,
 }
@@ -105,15 +130,19 @@ impl Vni {
             Self::Add { vni, settings, exist_ok } => {
                 let change = settings.into();
                 mtu::check(&instance, &netlink, vni, &change).await?;
-                exist_ok.apply(segment::add(&instance, &netlink, vni, change).await)
+                exist_ok.apply(segment::add(&instance, &netlink, vni, change).await)?;
+                settings.explain(vni);
+                Ok(())
             }
-            Self::Set { settings, .. } if settings.is_empty() => {
+            Self::Set { settings, .. } if settings == Settings::default() => {
                 Err(Error::Usage("nothing to set; `overlay vni set --help` lists the settings".to_owned()))
             }
             Self::Set { vni, settings } => {
                 let change = settings.into();
                 mtu::check(&instance, &netlink, vni, &change).await?;
-                segment::set(&instance, vni, change)
+                segment::set(&instance, vni, change)?;
+                settings.explain(vni);
+                Ok(())
             }
             Self::Del { vni, missing_ok } => missing_ok.apply(segment::del(&instance, vni)),
             Self::Show { vni } => {
@@ -131,6 +160,7 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         let known = names.iter().find(|port| port.device == device).and_then(|port| port.name.clone());
         known.unwrap_or_else(|| device.to_string())
     };
+    let rule = view.settings.flap_rule();
     Row {
         vni: view.vni.get(),
         learning: view.settings.learning(),
@@ -142,6 +172,11 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
             ClampMss::ToPath => "on".to_owned(),
             ClampMss::To(mss) => mss.to_string(),
         },
+        learned: view.learned,
+        learn_limit: view.settings.learn_limit(),
+        flap_moves: rule.moves,
+        flap_window_s: rule.window,
+        flap_freeze_s: rule.freeze,
         ports: view.ports.into_iter().map(name_of).collect(),
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
     }
@@ -150,8 +185,8 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
 fn table(rows: &[Row]) -> Table {
     let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
     let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
-    let mut table =
-        Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "MTU", "CLAMP MSS", "PORTS", "REMOTES"]);
+    let heading = ["VNI", "LEARNING", "FLOOD", "AGEING", "MTU", "CLAMP MSS", "LEARNED", "PORTS", "REMOTES"];
+    let mut table = Table::new(heading);
     for row in rows {
         table.row([
             row.vni.to_string(),
@@ -160,6 +195,7 @@ fn table(rows: &[Row]) -> Table {
             if row.ageing_s == 0 { "never".to_owned() } else { format!("{}s", row.ageing_s) },
             row.mtu.map_or_else(|| "auto".to_owned(), |mtu| mtu.to_string()),
             row.clamp_mss.clone(),
+            out_of(row.learned, row.learn_limit),
             list(&row.ports),
             list(&row.remotes),
         ]);

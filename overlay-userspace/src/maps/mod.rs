@@ -5,13 +5,14 @@ pub mod counters;
 pub mod drops;
 pub mod fdb;
 pub mod flood;
+pub mod learned;
 pub mod next_hops;
 pub mod notices;
 pub mod path_mtus;
 mod table;
 pub mod vteps;
 
-pub use table::Table;
+pub use table::{Added, Table};
 
 use aya::maps::{Map, MapData, MapError};
 

@@ -52,15 +52,16 @@ impl<K: Pod, V: Pod> Table<K, V> {
         })
     }
 
-    /// Sets the value of a key; `false` if the map is full.
+    /// Adds a key that is not there.
     ///
     /// # Errors
     ///
     /// Fails if the kernel does otherwise.
-    pub fn try_put(&mut self, key: K, value: &V) -> Result<bool> {
-        match self.map.insert(key, value, 0) {
-            Ok(()) => Ok(true),
-            Err(error) if is_full(&error) => Ok(false),
+    pub fn add(&mut self, key: K, value: &V) -> Result<Added> {
+        match self.map.insert(key, value, NOT_THERE) {
+            Ok(()) => Ok(Added::New),
+            Err(error) if is_there(&error) => Ok(Added::Known),
+            Err(error) if is_full(&error) => Ok(Added::Full),
             Err(error) => Err(Error::failed(format!("cannot write map {}", self.name), error)),
         }
     }
@@ -91,6 +92,25 @@ impl<K: Pod + Ord, V: Pod> Table<K, V> {
     pub fn entries(&self) -> Result<BTreeMap<K, V>> {
         self.map.iter().collect::<Result<_, _>>().context(|| format!("cannot read map {}", self.name))
     }
+}
+
+/// `BPF_NOEXIST`: adds, and changes nothing that is there.
+const NOT_THERE: u64 = 1;
+
+/// What became of a key that was to be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It is there, and was not before.
+    New,
+    /// It was there before, and is as it was.
+    Known,
+    /// The map is full.
+    Full,
+}
+
+/// Whether the kernel refused an entry because it is there.
+fn is_there(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::EEXIST))
 }
 
 /// Whether the kernel refused an entry because there are as many as there can be (`E2BIG`).

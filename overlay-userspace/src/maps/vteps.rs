@@ -54,15 +54,15 @@ impl Vteps {
         Ok(all)
     }
 
-    /// The id of the VTEP at `remote`, if there is one.
+    /// The VTEP at `remote` and its id, if there is one.
     ///
     /// # Errors
     ///
     /// Fails if the kernel does.
-    pub fn find(&self, remote: UnderlayAddr) -> Result<Option<VtepId>> {
+    pub fn find(&self, remote: UnderlayAddr) -> Result<Option<(VtepId, Vtep)>> {
         let id = self.ids.get(remote)?.and_then(|id| u16::try_from(id).ok()).and_then(VtepId::new);
         let Some(id) = id else { return Ok(None) };
-        Ok(self.get(id)?.filter(|vtep| vtep.remote() == remote).map(|_| id))
+        Ok(self.get(id)?.filter(|vtep| vtep.remote() == remote).map(|vtep| (id, vtep)))
     }
 
     /// An id that no VTEP has.

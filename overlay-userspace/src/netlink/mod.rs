@@ -6,6 +6,7 @@ mod neighbour;
 mod qdisc;
 mod route;
 
+pub use address::Address;
 pub use link::{ForeignVxlan, Link, LinkKind};
 pub use route::Route;
 

@@ -1,4 +1,4 @@
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::TryStreamExt as _;
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteType, RouteVia};
@@ -15,29 +15,40 @@ pub struct Route {
     /// The neighbour that it goes to: the gateway, or the address itself.
     pub via: IpAddr,
     /// The source address that the kernel would take.
-    pub source: Option<Ipv4Addr>,
+    pub source: Option<IpAddr>,
 }
 
 impl Netlink {
     /// The route that the host's own packets to `destination` take. `None`: there is none, or it does not leave the host.
-    pub async fn route(&self, destination: Ipv4Addr) -> Option<Route> {
-        let request = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(destination, 32).build();
+    pub async fn route(&self, destination: IpAddr) -> Option<Route> {
+        let request = match destination {
+            IpAddr::V4(addr) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(addr, 32).build(),
+            IpAddr::V6(addr) => RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(addr, 128).build(),
+        };
         let message = self.handle.route().get(request).execute().try_next().await.ok()??;
         if message.header.kind != RouteType::Unicast {
             return None;
         }
         let mut device = None;
-        let mut via = IpAddr::V4(destination);
+        let mut via = destination;
         let mut source = None;
         for attribute in message.attributes {
             match attribute {
                 RouteAttribute::Oif(index) => device = IfIndex::new(index),
-                RouteAttribute::Gateway(RouteAddress::Inet(gateway)) => via = gateway.into(),
+                RouteAttribute::Gateway(gateway) => via = ip(&gateway)?,
                 RouteAttribute::Via(RouteVia::Inet6(gateway)) => via = gateway.into(),
-                RouteAttribute::PrefSource(RouteAddress::Inet(addr)) => source = Some(addr),
+                RouteAttribute::PrefSource(addr) => source = ip(&addr),
                 _ => {}
             }
         }
         Some(Route { device: device?, via, source })
+    }
+}
+
+fn ip(addr: &RouteAddress) -> Option<IpAddr> {
+    match addr {
+        RouteAddress::Inet(addr) => Some((*addr).into()),
+        RouteAddress::Inet6(addr) => Some((*addr).into()),
+        _ => None,
     }
 }

@@ -1,15 +1,25 @@
 //! IPv4 (RFC 791) and IPv6 (RFC 8200).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use anyhow::{Context as _, Result, ensure};
+use overlay_common::Family;
 
 use super::{ETHER_IPV4, ETHER_IPV6, Reader, checksum, length};
 
 /// What an IPv4 and an IPv6 header have in common.
-pub trait Network: Sized {
+pub trait Network: Clone + fmt::Debug + Sized {
     /// Its `EtherType`.
     const ETHER_TYPE: u16;
+    /// Its family.
+    const FAMILY: Family;
+    /// Its length, without options.
+    const LEN: usize;
+    /// The part of it that its length field counts besides the payload.
+    const COUNTED: usize;
 
     /// A plain header.
     fn between(source: IpAddr, destination: IpAddr, protocol: u8) -> Result<Self>;
@@ -19,6 +29,18 @@ pub trait Network: Sized {
 
     /// The protocol of the payload.
     fn protocol(&self) -> u8;
+
+    /// Replaces the source by one of the same family.
+    fn set_source(&mut self, source: IpAddr) -> Result<()>;
+
+    /// Replaces the total length of IPv4, and the payload length of IPv6.
+    fn set_length(&mut self, length: u16);
+
+    /// Whether a router takes it far, whole, and for what it is.
+    fn check_sent(&self) -> Result<()>;
+
+    /// Takes from `other` what a sender may choose for each flow.
+    fn choose_as(&mut self, other: &Self);
 
     /// The packet that carries `payload`.
     fn packet(&self, payload: &[u8]) -> Vec<u8>;
@@ -80,6 +102,9 @@ impl Ipv4 {
 
 impl Network for Ipv4 {
     const ETHER_TYPE: u16 = ETHER_IPV4;
+    const FAMILY: Family = Family::Ipv4;
+    const LEN: usize = 20;
+    const COUNTED: usize = 20;
 
     fn between(source: IpAddr, destination: IpAddr, protocol: u8) -> Result<Self> {
         match (source, destination) {
@@ -95,6 +120,25 @@ impl Network for Ipv4 {
     fn protocol(&self) -> u8 {
         self.protocol
     }
+
+    fn set_source(&mut self, source: IpAddr) -> Result<()> {
+        let IpAddr::V4(source) = source else { anyhow::bail!("{source} is not IPv4") };
+        self.source = source;
+        Ok(())
+    }
+
+    fn set_length(&mut self, length: u16) {
+        self.total_length = Some(length);
+    }
+
+    fn check_sent(&self) -> Result<()> {
+        ensure!(self.ttl > 1 && self.options.is_empty(), "{self:?}");
+        // An identification of 0 is right only where nobody may cut the packet up.
+        ensure!(self.id != 0 || self.fragment & 0x4000 != 0, "{self:?}");
+        Ok(())
+    }
+
+    fn choose_as(&mut self, _: &Self) {}
 
     fn packet(&self, payload: &[u8]) -> Vec<u8> {
         let words = u8::try_from(self.header_len() / 4).unwrap_or(0);
@@ -184,6 +228,9 @@ impl Ipv6 {
 
 impl Network for Ipv6 {
     const ETHER_TYPE: u16 = ETHER_IPV6;
+    const FAMILY: Family = Family::Ipv6;
+    const LEN: usize = 40;
+    const COUNTED: usize = 0;
 
     fn between(source: IpAddr, destination: IpAddr, protocol: u8) -> Result<Self> {
         match (source, destination) {
@@ -198,6 +245,25 @@ impl Network for Ipv6 {
 
     fn protocol(&self) -> u8 {
         self.next_header
+    }
+
+    fn set_source(&mut self, source: IpAddr) -> Result<()> {
+        let IpAddr::V6(source) = source else { anyhow::bail!("{source} is not IPv6") };
+        self.source = source;
+        Ok(())
+    }
+
+    fn set_length(&mut self, length: u16) {
+        self.payload_length = Some(length);
+    }
+
+    fn check_sent(&self) -> Result<()> {
+        ensure!(self.hop_limit > 1 && self.flow_label != 0, "{self:?}");
+        Ok(())
+    }
+
+    fn choose_as(&mut self, other: &Self) {
+        self.flow_label = other.flow_label;
     }
 
     fn packet(&self, payload: &[u8]) -> Vec<u8> {

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result};
 pub use self::{
     arp::Arp,
     ip::{Ipv4, Ipv6, Network},
-    transport::{Echo, Tcp, TooBig, Udp},
+    transport::{Echo, Tcp, TooBig, Udp, icmp6},
     verify::verify,
     vxlan::{Outer, Vxlan},
 };

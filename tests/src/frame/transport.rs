@@ -168,3 +168,11 @@ impl TooBig {
         bytes
     }
 }
+
+/// A message of `ICMPv6` between `addresses`, with its checksum, which `message` leaves room for.
+#[must_use]
+pub fn icmp6(addresses: (IpAddr, IpAddr), mut message: Vec<u8>) -> Vec<u8> {
+    let sum = pseudo_checksum(addresses, IP_ICMP6, &message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    message
+}

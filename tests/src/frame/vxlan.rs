@@ -20,6 +20,9 @@ pub struct Vxlan {
 }
 
 impl Vxlan {
+    /// The length of the header.
+    pub const LEN: usize = 8;
+
     /// A header as RFC 7348 has it.
     #[must_use]
     pub fn new(vni: u32) -> Self {
@@ -61,11 +64,14 @@ pub struct Outer<N> {
 }
 
 impl<N: Network> Outer<N> {
-    /// Plain headers from one VTEP to another. The UDP checksum is zero over IPv4, right over IPv6.
+    /// The length of all of it, without IP options.
+    pub const LEN: usize = 14 + N::LEN + Udp::LEN + Vxlan::LEN;
+
+    /// Plain headers from one VTEP to another, without a UDP checksum.
     pub fn new(from: (Mac, impl Into<IpAddr>), to: (Mac, impl Into<IpAddr>), vni: u32) -> Result<Self> {
         let (source, destination) = (from.1.into(), to.1.into());
         let mut udp = Udp::new(0xc001, VXLAN_PORT);
-        udp.checksum = source.is_ipv4().then_some(0);
+        udp.checksum = Some(0);
         Ok(Self {
             ethernet: Ethernet::new(from.0, to.0, N::ETHER_TYPE),
             ip: N::between(source, destination, IP_UDP)?,
@@ -79,6 +85,15 @@ impl<N: Network> Outer<N> {
     pub fn frame(&self, inner: &[u8]) -> Vec<u8> {
         let datagram = self.udp.datagram(self.ip.addresses(), &self.vxlan.packet(inner));
         self.ethernet.frame(&self.ip.packet(&datagram))
+    }
+
+    /// Takes from the headers of a frame what a sender may choose for each flow.
+    pub fn choose_as(&mut self, frame: &[u8]) -> Result<()> {
+        let (_, packet) = Ethernet::parse(frame)?;
+        let (ip, datagram) = N::parse(packet)?;
+        self.udp.source = Udp::parse(datagram)?.0.source;
+        self.ip.choose_as(&ip);
+        Ok(())
     }
 
     /// Reads the headers of a frame, and returns the inner frame.

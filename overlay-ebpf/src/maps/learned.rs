@@ -1,0 +1,69 @@
+use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
+use overlay_common::{
+    IfIndex, Vni,
+    maps::{
+        fdb::Place,
+        learned::{LearnedKey, MAX_ENTRIES},
+    },
+};
+
+use super::NO_PREALLOC;
+use crate::atomic;
+
+#[btf_map]
+static LEARNED: HashMap<LearnedKey, u64, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
+
+/// How many stations are learned in a segment, or behind a port. Userspace waits for the programs that may have it before
+/// it removes it.
+#[derive(Clone, Copy)]
+pub(crate) struct Count(*mut u64);
+
+/// Those of segment `vni`, unless it is gone.
+#[inline(always)]
+pub(crate) fn of_segment(vni: Vni) -> Option<Count> {
+    of(LearnedKey::segment(vni))
+}
+
+/// Those behind the port `device`, unless it is none any more.
+#[inline(always)]
+pub(crate) fn of_port(device: IfIndex) -> Option<Count> {
+    of(LearnedKey::port(device))
+}
+
+/// Counts a station less behind the port of a place, if it is one.
+#[inline(always)]
+pub(crate) fn leave_port(place: Place) {
+    if let Some(count) = place.port().and_then(of_port) {
+        count.give_back();
+    }
+}
+
+#[inline(always)]
+fn of(key: LearnedKey) -> Option<Count> {
+    LEARNED.get_ptr_mut(key).map(Count)
+}
+
+impl Count {
+    /// Counts one more station, if there are less than `limit`; 0: however many there are.
+    #[inline(always)]
+    pub(crate) fn take(self, limit: u32) -> bool {
+        let before = self.add(1);
+        if limit != 0 && before >= u64::from(limit) {
+            self.give_back();
+            return false;
+        }
+        true
+    }
+
+    /// Counts one station less.
+    #[inline(always)]
+    pub(crate) fn give_back(self) {
+        self.add(u64::MAX);
+    }
+
+    #[inline(always)]
+    fn add(self, change: u64) -> u64 {
+        // SAFETY: a word of the map, which outlives the program.
+        unsafe { atomic::fetch_add(self.0, change) }
+    }
+}

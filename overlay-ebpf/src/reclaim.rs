@@ -1,0 +1,68 @@
+//! Making room: stations that have aged are removed where there is no room for others, with no process of ours alive.
+//!
+//! A hash cannot be searched from where the last search ended, and searching it as a whole takes too long for a packet. So
+//! learned stations stand in a queue: a batch of those that have waited longest is looked at, and those that live go
+//! back to its end.
+
+use core::{ffi::c_void, ptr};
+
+use aya_ebpf::helpers::bpf_loop;
+use overlay_common::maps::fdb::{FdbKey, Origin};
+
+use crate::{
+    forget,
+    maps::{ageing, fdb, segments},
+};
+
+/// Stations looked at in one go.
+const BATCH: u32 = 128;
+
+/// Nanoseconds from one go to the next, over all CPUs: so a full FDB of 2^18 stations is gone through in 8 seconds, for
+/// about a hundredth of one CPU.
+const INTERVAL_NS: u64 = 4_000_000;
+
+struct Batch {
+    now: u64,
+    /// The first station that was put back: when its turn comes again, all have been looked at.
+    first: Option<FdbKey>,
+}
+
+/// Looks at a batch of stations, unless one was looked at just before.
+#[inline(always)]
+pub(crate) fn when_due(now: u64) {
+    if ageing::is_due(now, INTERVAL_NS) {
+        reclaim(now);
+    }
+}
+
+/// Looks at a batch of stations, and removes those that have aged.
+#[inline(always)]
+pub(crate) fn reclaim(now: u64) {
+    let mut batch = Batch { now, first: None };
+    // SAFETY: `look` takes the `Batch` that it is given here, which outlives the loop.
+    unsafe { bpf_loop(BATCH, look as *mut c_void, ptr::from_mut(&mut batch).cast(), 0) };
+}
+
+const CONTINUE: i64 = 0;
+const STOP: i64 = 1;
+
+unsafe extern "C" fn look(_at: u64, batch: *mut c_void) -> i64 {
+    // SAFETY: `reclaim` passes a `Batch`.
+    let batch = unsafe { &mut *batch.cast::<Batch>() };
+    let Some(next) = ageing::pop() else { return STOP };
+    let (station, tag) = next.split_tag();
+    let Some(vni) = station.vni() else { return CONTINUE };
+    let Some(entry) = fdb::entry_mut(vni, station.mac()) else { return CONTINUE };
+    // A station that was removed otherwise, and is there again, stands elsewhere in the queue.
+    if entry.tag() != tag || entry.origin() != Origin::Learned {
+        return CONTINUE;
+    }
+    let is_aged = segments::get(vni).is_none_or(|segment| entry.is_aged(segment.ageing(), batch.now));
+    if is_aged && forget::forget(vni, station, entry) {
+        return CONTINUE;
+    }
+    ageing::push_over(next);
+    let is_round = batch.first == Some(next);
+    batch.first.get_or_insert(next);
+    if is_round { STOP } else { CONTINUE }
+}

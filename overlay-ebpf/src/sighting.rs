@@ -1,0 +1,175 @@
+//! Stations that are seen for the first time, or not where they were seen last: the rare part of learning, a function of
+//! its own so that the programs that learn stay short.
+
+use aya_ebpf::helpers::bpf_get_prandom_u32;
+use aya_log_ebpf::{info, warn};
+use overlay_common::{
+    MacAddr, Vni,
+    maps::{
+        fdb::{FdbEntry, FdbKey, Origin, Place},
+        segment::Segment,
+    },
+};
+
+use crate::{
+    maps::{
+        ageing,
+        counters::{self, Unlearned},
+        fdb::{self, NotAdded},
+        learned, ports, segments,
+    },
+    reclaim,
+    skb::Skb,
+};
+
+/// A station that is not where it is known to be.
+pub(crate) struct Sighting<'a> {
+    pub(crate) skb: &'a Skb,
+    pub(crate) vni: Vni,
+    pub(crate) source: MacAddr,
+    pub(crate) place: Place,
+    /// When it was seen, nanoseconds of the monotonic clock.
+    pub(crate) now: u64,
+}
+
+/// What came of a sighting. A number, because the verifier follows numbers from function to function.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct News(u32);
+
+impl News {
+    const NOTHING: Self = Self(0);
+    /// The station was learned.
+    const LEARNED: Self = Self(1);
+    /// The station was learned, but there was no room in the queue of those that age.
+    const UNQUEUED: Self = Self(2);
+    /// The station moved.
+    const MOVED: Self = Self(3);
+    /// The station moved once too often.
+    const FLAPS: Self = Self(4);
+    /// There was no room for the station.
+    const NO_ROOM: Self = Self(5);
+}
+
+/// Learns a station or moves it, as far as the settings and limits of its segment and port allow it.
+#[inline(never)]
+pub(crate) fn judge(sighting: &Sighting<'_>) -> News {
+    let Some(segment) = segments::get(sighting.vni) else { return News::NOTHING };
+    match fdb::entry_mut(sighting.vni, sighting.source) {
+        None => sighting.learn(segment),
+        Some(entry) => sighting.compare(segment, entry),
+    }
+}
+
+/// Does what [`judge`] left to do: says what is new, and makes room where stations have aged, so that what could not be
+/// learned can be next time.
+#[inline(never)]
+pub(crate) fn follow_up(sighting: &Sighting<'_>, news: News) {
+    let (skb, vni, mac) = (sighting.skb, sighting.vni.get(), sighting.source.bytes());
+    let what = match news {
+        News::LEARNED => "learned",
+        News::MOVED => "moved",
+        _ => "",
+    };
+    match news {
+        News::LEARNED | News::MOVED => info!(skb, "VNI {}: {:mac} {}", vni, mac, what),
+        News::FLAPS => warn!(skb, "VNI {}: {:mac} flaps: it moves too often", vni, mac),
+        News::NO_ROOM => reclaim::when_due(sighting.now),
+        News::UNQUEUED => {
+            reclaim::reclaim(sighting.now);
+            if let Some(entry) = fdb::entry_mut(sighting.vni, sighting.source) {
+                ageing::push_over(FdbKey::new(sighting.vni, sighting.source).with_tag(entry.tag()));
+            }
+        }
+        _ => {}
+    }
+}
+
+impl Sighting<'_> {
+    #[inline(always)]
+    fn learn(&self, segment: &Segment) -> News {
+        let Some(in_segment) = learned::of_segment(self.vni) else { return News::NOTHING };
+        if !in_segment.take(segment.learn_limit()) {
+            return self.refuse(Unlearned::Limit);
+        }
+        if !self.take_port() {
+            in_segment.give_back();
+            return self.refuse(Unlearned::Limit);
+        }
+        // SAFETY: the helper takes nothing.
+        let tag = unsafe { bpf_get_prandom_u32() } as u16;
+        let key = FdbKey::new(self.vni, self.source);
+        let entry = FdbEntry::new(self.vni, self.place, Origin::Learned, self.now).with_tag(tag);
+        let added = fdb::add(key, entry);
+        if added.is_err() {
+            in_segment.give_back();
+            learned::leave_port(self.place);
+        }
+        match added {
+            Ok(()) if ageing::push(key.with_tag(tag)) => News::LEARNED,
+            Ok(()) => News::UNQUEUED,
+            Err(NotAdded::Known) => News::NOTHING,
+            Err(NotAdded::Full) => self.refuse(Unlearned::Full),
+        }
+    }
+
+    /// Moves a learned entry, unless it has to stay.
+    #[inline(always)]
+    fn compare(&self, segment: &Segment, entry: &mut FdbEntry) -> News {
+        let seen = entry.standing();
+        // None: it is being removed just now.
+        let Some(place) = seen.place(self.vni) else { return News::NOTHING };
+        let is_same_port = place.port().is_some() && place.port() == self.place.port();
+        if seen.origin() != Origin::Learned {
+            if !is_same_port && place != self.place {
+                counters::unlearned(self.vni, Unlearned::Unmoved);
+            }
+            return News::NOTHING;
+        }
+        if is_same_port {
+            fdb::put_at(entry, seen, self.vni, self.place);
+            return News::NOTHING;
+        }
+        let rule = segment.flap_rule();
+        let is_aged = entry.is_aged(segment.ageing(), self.now);
+        if !is_aged && entry.is_frozen(rule, self.now) {
+            counters::unlearned(self.vni, Unlearned::Unmoved);
+            return News::NOTHING;
+        }
+        if !self.take_port() {
+            return self.refuse(Unlearned::Unmoved);
+        }
+        if !fdb::put_at(entry, seen, self.vni, self.place) {
+            learned::leave_port(self.place);
+            return News::NOTHING;
+        }
+        learned::leave_port(place);
+        entry.touch(self.now);
+        if is_aged {
+            entry.forget_moves();
+            return News::LEARNED;
+        }
+        if !entry.count_move(rule, self.now) {
+            return News::MOVED;
+        }
+        counters::unlearned(self.vni, Unlearned::Flaps);
+        News::FLAPS
+    }
+
+    /// Counts a station behind the port that it was seen at, if it was at one; whether the port's limit allows it.
+    #[inline(always)]
+    fn take_port(&self) -> bool {
+        let Some(device) = self.place.port() else { return true };
+        let (Some(port), Some(count)) = (ports::get(device), learned::of_port(device)) else {
+            return false;
+        };
+        count.take(port.learn_limit())
+    }
+
+    /// Counts what was not done.
+    #[inline(always)]
+    fn refuse(&self, what: Unlearned) -> News {
+        counters::unlearned(self.vni, what);
+        News::NO_ROOM
+    }
+}

@@ -1,0 +1,37 @@
+//! `LEARNED`.
+
+use overlay_common::maps::learned::{LearnedKey, NAME};
+
+use super::Table;
+use crate::{error::Result, instance::Instance};
+
+fn open(instance: &Instance) -> Result<Table<LearnedKey, u64>> {
+    Table::open(instance, NAME)
+}
+
+/// How many stations are learned in a segment or behind a port.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn count(instance: &Instance, key: LearnedKey) -> Result<u64> {
+    Ok(open(instance)?.get(key)?.unwrap_or(0))
+}
+
+/// Starts to count for a segment or a port that no station is learned of.
+///
+/// # Errors
+///
+/// Fails if the map is full.
+pub fn start(instance: &Instance, key: LearnedKey) -> Result<()> {
+    open(instance)?.put(key, &0)
+}
+
+/// Stops to count for a segment or a port that no program can learn stations of any more.
+///
+/// # Errors
+///
+/// Fails if the kernel does.
+pub fn stop(instance: &Instance, key: LearnedKey) -> Result<()> {
+    open(instance)?.remove(key).map(drop)
+}
