@@ -30,7 +30,7 @@ impl<'a> Fit<'a> {
     }
 }
 
-/// What fits each tunnel of a segment; where it has none, each tunnel that it could have.
+/// What fits each tunnel of a segment; where it has none, the best tunnel that it could have.
 fn fits<'a>(instance: &Instance, links: &'a [Link], vni: Vni) -> Result<Vec<Fit<'a>>> {
     let link = |index: u32| links.iter().find(move |link| link.index.get() == index);
     let vteps = Vteps::open(instance)?;
@@ -43,12 +43,10 @@ fn fits<'a>(instance: &Instance, links: &'a [Link], vni: Vni) -> Result<Vec<Fit<
         fits.extend(uplink.and_then(|uplink| Fit::new(uplink, outer::overhead(vtep.family()))));
     }
     if fits.is_empty() {
-        let uplinks = maps::uplinks(instance)?.entries()?;
-        for uplink in uplinks.into_keys().filter_map(link) {
-            let locals = instance.config()?;
-            let overheads = locals.locals().iter().map(|local| outer::overhead(local.family()));
-            fits.extend(overheads.filter_map(|overhead| Fit::new(uplink, overhead)));
-        }
+        let (uplinks, config) = (maps::uplinks(instance)?.entries()?, instance.config()?);
+        let overhead = config.locals().iter().map(|local| outer::overhead(local.family())).min();
+        let possible = uplinks.into_keys().filter_map(link).filter_map(|uplink| Fit::new(uplink, overhead?));
+        fits.extend(possible.max_by_key(|fit| fit.room));
     }
     Ok(fits)
 }

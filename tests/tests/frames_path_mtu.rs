@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use anyhow::{Context as _, Result, ensure};
 use overlay_common::Notice;
 use overlay_tests::{
-    bench::{Bench, Fate, Hook, OTHER_VTEP, PORT, REMOTE, STATION, VNI, lab},
+    bench::{Bench, Fate, Hook, OTHER_VTEP, PORT, REMOTE, STATION, VNI, lab, lab_over},
     frame::{
         ETHER_EXPERIMENT, ETHER_IPV4, ETHER_IPV6, Ethernet, IP_ICMP, IP_ICMP6, IP_UDP, Ipv4, Ipv6, Mac,
         Network as _, Outer, TooBig, Udp, Vxlan,
@@ -217,5 +217,39 @@ fn what_is_not_about_us_passes_without_a_word() -> Result<()> {
     let counted = tell(&bench, &frame)?;
     ensure!(counted == (0, 1), "{counted:?}");
     ensure!(told(&bench, &lab.host(2).v4.to_string())?.is_none());
+    Ok(())
+}
+
+#[test]
+fn a_router_of_ipv6_is_believed_down_to_the_smallest_mtu() -> Result<()> {
+    let lab = lab_over::<Ipv6>()?;
+    let bench = Bench::<Ipv6>::over(&lab, &["--xdp", "off"])?;
+    let (host, other) = (bench.host(), lab.host(2));
+    let ours = Outer::<Ipv6>::new((host.mac, host.v6), (other.mac, other.v6), VNI)?;
+    let frame = |outer: &Outer<Ipv6>, mtu, quoted| {
+        let packet = &outer.frame(&[7; 1400])[14..];
+        let ip = Ipv6::new("2001:db8::1".parse()?, host.v6, IP_ICMP6);
+        let message = TooBig { mtu }.message(ip.addresses(), &packet[..quoted]);
+        Ok::<_, anyhow::Error>(Ethernet::new(ROUTER_MAC, host.mac, ETHER_IPV6).frame(&ip.packet(&message)))
+    };
+    let told = || {
+        let tunnels = host.overlay_json(&["tunnel", "show"])?;
+        let rows = tunnels.as_array().context("no array")?;
+        let row = rows.iter().find(|row| row["remote"] == other.v6.to_string()).context("no such tunnel")?;
+        Ok::<_, anyhow::Error>(row["path_mtu_told"]["mtu"].as_u64())
+    };
+    let noticed = |notice| host.noticed(notice);
+    for (mtu, quoted, known) in [(1480, 1232, 1480), (1400, 56, 1400), (1390, 48, 1390), (1280, 1232, 1280)] {
+        bench.check(UPLINK, &frame(&ours, mtu, quoted)?, &Fate::NotOurs)?;
+        ensure!(told()? == Some(known), "{mtu}: {:?}", told()?);
+    }
+    ensure!(noticed(Notice::PathMtuLearned)? == 4 && noticed(Notice::PathMtuIgnored)? == 0);
+    let mut stranger = ours.clone();
+    stranger.ip.destination = "fd00::77".parse()?;
+    for (outer, mtu) in [(&ours, 1279), (&ours, 0), (&stranger, 1280)] {
+        bench.check(UPLINK, &frame(outer, mtu, 1232)?, &Fate::NotOurs)?;
+    }
+    ensure!(noticed(Notice::PathMtuLearned)? == 4 && noticed(Notice::PathMtuIgnored)? == 3);
+    ensure!(told()? == Some(1280), "{:?}", told()?);
     Ok(())
 }
