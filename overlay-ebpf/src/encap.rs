@@ -101,6 +101,12 @@ impl Inner {
         Size { packets: self.packets, bytes: self.fields.frame_len }
     }
 
+    /// Whether it fits the MTU of its segment.
+    #[inline(always)]
+    pub(crate) fn fits(&self, segment: &Segment) -> bool {
+        segment.mtu().is_none_or(|mtu| self.largest <= u32::from(mtu) + eth::LEN as u32)
+    }
+
     /// The same with its sum, for VTEPs that want checksums.
     #[inline(always)]
     pub(crate) fn with_sum(self, sum: u16) -> Self {
@@ -149,17 +155,20 @@ pub(crate) fn wants_sum(id: VtepId) -> bool {
     vteps::get(id).is_some_and(Vtep::udp_checksum)
 }
 
-/// Encapsulates a frame and sends it to the VTEP `id`.
+/// Encapsulates a frame and sends it to the VTEP `id`. A frame that is too big for it is as it was.
 #[inline(always)]
-pub(crate) fn send(skb: &mut Skb, id: VtepId, inner: &Inner) -> Verdict {
+pub(crate) fn send(skb: &mut Skb, id: VtepId, inner: &Inner) -> Outcome {
     match send_apart(skb.raw(), id.index(), inner) {
-        DROPPED => Verdict::Copied,
-        action => Verdict::Redirected(action as i32),
+        DROPPED => Ok(Verdict::Copied),
+        TOO_BIG => Err(DropReason::TooBig),
+        action => Ok(Verdict::Redirected(action as i32)),
     }
 }
 
 /// What [`send_apart`] returns for a frame that was dropped and counted.
 const DROPPED: i64 = 0;
+/// What it returns for one that is too big, and not counted.
+const TOO_BIG: i64 = -1;
 
 /// In a stack frame of its own, since the caller's is short; else what the redirect helper returned.
 #[inline(never)]
@@ -172,6 +181,7 @@ fn send_apart(skb: *mut __sk_buff, id: u32, inner: &Inner) -> i64 {
     match sent {
         Ok(Verdict::Redirected(action)) => i64::from(action),
         Ok(Verdict::NotOurs | Verdict::Copied) => DROPPED,
+        Err(DropReason::TooBig) => TOO_BIG,
         Err(reason) => {
             drops::count(reason);
             DROPPED

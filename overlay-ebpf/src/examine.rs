@@ -5,13 +5,16 @@ use overlay_common::{
     maps::{jump::Jump, segment::Segment},
 };
 
-use crate::{frame::Frame, hear::NETWORK, packet::Packet as _, skb::Skb};
+use crate::{clamp_mss, frame::Frame, hear::NETWORK, packet::Packet as _, skb::Skb};
 
 /// The program that a frame from a port goes to first; it hands the frame on to [`Jump::ForwardFromPort`].
 #[inline(always)]
 pub(crate) fn from_port(skb: &Skb, segment: &Segment, frame: &Frame) -> Option<Jump> {
     if segment.suppress() && may_tell_of_neighbours(skb, segment, frame) {
         return Some(Jump::SuppressFromPort);
+    }
+    if segment.clamps_mss() && clamp_mss::is_handshake(skb, frame) {
+        return Some(Jump::ClampMssFromPort);
     }
     None
 }
@@ -22,6 +25,9 @@ pub(crate) fn from_port(skb: &Skb, segment: &Segment, frame: &Frame) -> Option<J
 pub(crate) fn from_tunnel(skb: &Skb, segment: &Segment, frame: &Frame) -> Option<Jump> {
     if segment.suppress() && may_tell_of_neighbours(skb, segment, frame) {
         return Some(Jump::SnoopFromTunnel);
+    }
+    if segment.clamps_mss() && clamp_mss::is_handshake(skb, frame) {
+        return Some(Jump::ClampMssFromTunnel);
     }
     None
 }

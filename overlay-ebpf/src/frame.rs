@@ -52,6 +52,13 @@ impl Frame {
         self.header.ether_type == EtherType::Arp as u16
     }
 
+    /// The header of a frame the other way, of the same kind.
+    #[inline(always)]
+    pub(crate) fn reversed(&self) -> [u8; eth::LEN] {
+        let EthHdr { dst_addr, src_addr, .. } = self.header;
+        Self { header: EthHdr { dst_addr: src_addr, src_addr: dst_addr, ..self.header } }.bytes()
+    }
+
     /// The header's bytes.
     #[inline(always)]
     pub(crate) fn bytes(&self) -> [u8; eth::LEN] {

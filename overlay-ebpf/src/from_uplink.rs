@@ -23,7 +23,7 @@ use crate::{
     },
     mark::Mark,
     packet::{self, Packet as _},
-    redirect,
+    path_mtu, redirect,
     skb::Skb,
     verdict::{Outcome, Verdict},
 };
@@ -53,6 +53,11 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     }
     match decap::recognise(skb, foreign::listens)? {
         Some((tunnel, span)) => deliver(skb, tunnel, span),
+        None if path_mtu::is_news(skb) => {
+            // Without the program, the packet passes all the same.
+            let _ = jumps::jump(skb, Jump::PathMtuFromUplink);
+            Ok(Verdict::NotOurs)
+        }
         None => Ok(Verdict::NotOurs),
     }
 }
@@ -102,6 +107,7 @@ fn deliver(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
         (None, _) => Jump::ForwardFromTunnel,
     };
     skb.hand_over(vni.get());
+    skb.hand_over_vtep(vtep);
     jumps::jump(skb, program)
 }
 

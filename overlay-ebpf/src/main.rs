@@ -15,6 +15,8 @@
 )]
 
 mod atomic;
+mod checksum;
+mod clamp_mss;
 mod clock;
 mod decap;
 mod ecn;
@@ -37,13 +39,16 @@ mod maps;
 mod mark;
 mod next_hop;
 mod packet;
+mod path_mtu;
 mod reclaim;
 mod redirect;
+mod rewrite;
 mod sighting;
 mod skb;
 mod snoop;
 mod suppress;
 mod sweep;
+mod too_big;
 mod verdict;
 
 use aya_ebpf::{
@@ -102,6 +107,30 @@ fn suppress_from_port(context: TcContext) -> i32 {
 #[classifier]
 fn snoop_from_tunnel(context: TcContext) -> i32 {
     act(snoop::from_tunnel(&mut Skb::new(context)))
+}
+
+/// Reached from what sends a frame of a port into a tunnel: it does not fit.
+#[classifier]
+fn too_big_from_port(context: TcContext) -> i32 {
+    act(too_big::handle(&mut Skb::new(context)))
+}
+
+/// Reached from `from_uplink`: what the underlay says about packets that did not fit.
+#[classifier]
+fn path_mtu_from_uplink(context: TcContext) -> i32 {
+    act(Ok(path_mtu::handle(&Skb::new(context))))
+}
+
+/// Reached from `from_port`: a handshake of TCP.
+#[classifier]
+fn clamp_mss_from_port(context: TcContext) -> i32 {
+    act(clamp_mss::from_port(&mut Skb::new(context)))
+}
+
+/// Reached from `from_uplink`: the same.
+#[classifier]
+fn clamp_mss_from_tunnel(context: TcContext) -> i32 {
+    act(clamp_mss::from_tunnel(&mut Skb::new(context)))
 }
 
 /// XDP on an uplink: takes outer headers off early, where that is safe. Takes packets in several buffers, so that it can be

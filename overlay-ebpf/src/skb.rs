@@ -18,7 +18,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use overlay_common::{
-    Family, IfIndex,
+    Family, IfIndex, VtepId,
     header::{
         eth::{self, Payload},
         outer,
@@ -123,6 +123,19 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn handed_over(&self) -> u32 {
         self.fields().cb[0]
+    }
+
+    /// Leaves the id of a remote VTEP as well.
+    #[inline(always)]
+    pub(crate) fn hand_over_vtep(&mut self, id: VtepId) {
+        // SAFETY: as in `hand_over`.
+        unsafe { (*self.raw()).cb[1] = id.index() };
+    }
+
+    /// The id of the remote VTEP that was handed over with the frame.
+    #[inline(always)]
+    pub(crate) fn handed_over_vtep(&self) -> Option<VtepId> {
+        VtepId::new(self.fields().cb[1] as u16)
     }
 
     /// Whether a VLAN tag waits beside the bytes.

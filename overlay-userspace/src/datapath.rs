@@ -7,8 +7,8 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    ageing, config, counters, drops, fdb, flood, jump, jump::Jump, learned, member, neighbour, next_hop,
-    port, segment, swept, uplink, vtep,
+    ageing, answers, config, counters, drops, fdb, flood, jump, jump::Jump, learned, member, neighbour,
+    next_hop, notices, path_mtu, port, segment, swept, uplink, vtep, vtep_ids,
 };
 
 use crate::{
@@ -21,9 +21,10 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 17] = [
+const MAPS: [&str; 21] = [
     ageing::NAME,
     ageing::RECLAIMED,
+    answers::NAME,
     config::NAME,
     counters::NAME,
     drops::NAME,
@@ -34,11 +35,14 @@ const MAPS: [&str; 17] = [
     member::NAME,
     neighbour::NAME,
     next_hop::NAME,
+    notices::NAME,
+    path_mtu::NAME,
     port::NAME,
     segment::NAME,
     swept::NAME,
     uplink::NAME,
     vtep::NAME,
+    vtep_ids::NAME,
 ];
 
 /// TC ingress of a port.

@@ -6,7 +6,7 @@ use overlay_common::{
         fdb::{FlapRule, Removal},
         flood::FloodList,
         learned::LearnedKey,
-        segment::Segment,
+        segment::{ClampMss, Segment},
     },
 };
 
@@ -29,6 +29,10 @@ pub struct Change {
     pub flood: Option<bool>,
     /// Seconds after which a learned station that sends nothing is forgotten; 0: never.
     pub ageing: Option<u32>,
+    /// The largest IP packet that goes into tunnels, in bytes; none: what their paths carry.
+    pub mtu: Option<Option<u16>>,
+    /// What the MSS of TCP handshakes is lowered to.
+    pub clamp_mss: Option<ClampMss>,
     /// How many stations can be learned at a time; 0: any number.
     pub learn_limit: Option<u32>,
     /// How many moves within the window are flapping; 0: none are.
@@ -66,6 +70,8 @@ impl Change {
                 self.drop_unknown_neighbour.unwrap_or(segment.drops_unknown_neighbour()),
             )
             .with_snoop_dhcp(self.snoop_dhcp.unwrap_or(segment.snoop_dhcp()))
+            .with_mtu(self.mtu.unwrap_or(segment.mtu()))
+            .with_clamp_mss(self.clamp_mss.unwrap_or(segment.clamp_mss()))
     }
 
     /// Refuses to turn on what does nothing in the segment as it will be.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use overlay_common::DropReason;
+use overlay_common::{DropReason, Notice};
 use serde_json::Value;
 
 use crate::{
@@ -87,6 +87,24 @@ impl Host {
         Ok(drops)
     }
 
+    /// How often the programs did something besides forwarding and dropping; every notice is there.
+    pub fn notices(&self) -> Result<BTreeMap<String, u64>> {
+        let stats = self.overlay_json(&["stats", "--notices"])?;
+        let notices = stats["notices"].as_array().with_context(|| format!("no notices in {stats}"))?;
+        let entry = |entry: &Value| Some((entry["notice"].as_str()?.to_owned(), entry["count"].as_u64()?));
+        let notices: Option<BTreeMap<_, _>> = notices.iter().map(entry).collect();
+        let notices = notices.with_context(|| format!("not as documented: {stats}"))?;
+        for notice in Notice::ALL {
+            ensure!(notices.contains_key(notice.name()), "no {notice} in {stats}");
+        }
+        Ok(notices)
+    }
+
+    /// How often that was done.
+    pub fn noticed(&self, notice: Notice) -> Result<u64> {
+        Ok(self.notices()?[notice.name()])
+    }
+
     /// The reasons for which frames were dropped since `before`, and how many.
     pub fn drops_since(&self, before: &BTreeMap<String, u64>) -> Result<BTreeMap<String, u64>> {
         let mut drops = self.drops()?;
@@ -113,6 +131,8 @@ impl Host {
             ("fdb", "age_s"),
             ("neigh", "age_s"),
             ("tunnel", "next_hop"),
+            ("tunnel", "path_mtu"),
+            ("tunnel", "path_mtu_told"),
             ("vni", "learned"),
             ("port", "learned"),
         ] {

@@ -20,16 +20,28 @@ pub enum Jump {
     SuppressFromPort,
     /// Has a look at a frame out of a tunnel that may be ARP, ND or DHCP, and sends it on by `ForwardFromTunnel`.
     SnoopFromTunnel,
+    /// Tells a workload that its packet is too big.
+    TooBigFromPort,
+    /// Takes note of what the underlay says about our packets, and lets it pass.
+    PathMtuFromUplink,
+    /// Lowers the MSS option in what a workload sends.
+    ClampMssFromPort,
+    /// Lowers the MSS option in what comes out of a tunnel.
+    ClampMssFromTunnel,
 }
 
 impl Jump {
     /// All of them, in the order of their slots.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::ForwardFromPort,
         Self::FloodFromPort,
         Self::ForwardFromTunnel,
         Self::SuppressFromPort,
         Self::SnoopFromTunnel,
+        Self::TooBigFromPort,
+        Self::PathMtuFromUplink,
+        Self::ClampMssFromPort,
+        Self::ClampMssFromTunnel,
     ];
 
     /// The slot in `JUMPS`.
@@ -48,6 +60,10 @@ impl Jump {
             Self::ForwardFromTunnel => "forward_from_tunnel",
             Self::SuppressFromPort => "suppress_from_port",
             Self::SnoopFromTunnel => "snoop_from_tunnel",
+            Self::TooBigFromPort => "too_big_from_port",
+            Self::PathMtuFromUplink => "path_mtu_from_uplink",
+            Self::ClampMssFromPort => "clamp_mss_from_port",
+            Self::ClampMssFromTunnel => "clamp_mss_from_tunnel",
         }
     }
 }

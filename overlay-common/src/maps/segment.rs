@@ -16,6 +16,10 @@ pub const DEFAULT_AGEING: u32 = 300;
 
 const LEARNING: u32 = 1;
 const FLOOD: u32 = 1 << 1;
+/// The MSS of TCP handshakes is lowered.
+const CLAMP_MSS: u32 = 1 << 8;
+/// To what fits the path, not to a fixed size.
+const CLAMP_MSS_TO_PATH: u32 = 1 << 9;
 
 // Of the word `neighbours`.
 const SUPPRESS: u32 = 1;
@@ -34,6 +38,8 @@ pub struct Segment {
     flap_freeze: u32,
     policy: Policy,
     neighbours: u32,
+    mtu: u16,
+    mss: u16,
 }
 
 map_data!(Segment);
@@ -174,6 +180,63 @@ impl Segment {
     }
 }
 
+/// What the MSS of TCP handshakes is lowered to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClampMss {
+    /// Nothing.
+    #[default]
+    Off,
+    /// What fits the path.
+    ToPath,
+    /// So many bytes.
+    To(u16),
+}
+
+impl Segment {
+    /// The largest IP packet that goes into tunnels, in bytes; `None`: what their paths carry.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mtu(self) -> Option<u16> {
+        if self.mtu == 0 { None } else { Some(self.mtu) }
+    }
+
+    /// The same with another MTU.
+    #[must_use]
+    pub fn with_mtu(self, mtu: Option<u16>) -> Self {
+        Self { mtu: mtu.unwrap_or(0), ..self }
+    }
+
+    /// Whether the MSS of TCP handshakes is lowered.
+    #[inline(always)]
+    #[must_use]
+    pub const fn clamps_mss(self) -> bool {
+        self.flags & CLAMP_MSS != 0
+    }
+
+    /// What the MSS of TCP handshakes is lowered to.
+    #[inline(always)]
+    #[must_use]
+    pub const fn clamp_mss(self) -> ClampMss {
+        if self.flags & CLAMP_MSS == 0 {
+            ClampMss::Off
+        } else if self.flags & CLAMP_MSS_TO_PATH != 0 {
+            ClampMss::ToPath
+        } else {
+            ClampMss::To(self.mss)
+        }
+    }
+
+    /// The same, lowering the MSS of TCP handshakes or not.
+    #[must_use]
+    pub const fn with_clamp_mss(self, clamp: ClampMss) -> Self {
+        let mss = if let ClampMss::To(mss) = clamp { mss } else { 0 };
+        let same = self
+            .with(CLAMP_MSS, !matches!(clamp, ClampMss::Off))
+            .with(CLAMP_MSS_TO_PATH, matches!(clamp, ClampMss::ToPath));
+        Self { mss, ..same }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +253,12 @@ mod tests {
             segment.with_suppress(true).with_snoop_dhcp(true).with_unknown_neighbour_dropped(true);
         assert!(!suppressing.with_snoop_dhcp(false).snoop_dhcp() && suppressing.suppress());
         assert!(suppressing.with_suppress(false).drops_unknown_neighbour());
+        for clamp in [ClampMss::ToPath, ClampMss::To(1360), ClampMss::Off] {
+            assert_eq!(segment.with_clamp_mss(clamp).clamp_mss(), clamp);
+            assert_eq!(segment.with_clamp_mss(clamp).clamps_mss(), clamp != ClampMss::Off);
+        }
+        assert_eq!(segment.with_clamp_mss(ClampMss::To(7)).with_clamp_mss(ClampMss::Off), segment);
+        assert_eq!((segment.mtu(), segment.with_mtu(Some(1400)).mtu()), (None, Some(1400)));
         assert_eq!(segment.with_ageing(7).with_flood(false).ageing(), 7);
         let rule = FlapRule { moves: 9, window: 8, freeze: 7 };
         assert_eq!(segment.flap_rule(), FlapRule::default());

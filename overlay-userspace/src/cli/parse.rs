@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 
 use clap::{Args, ValueEnum};
-use overlay_common::{MacAddr, OverlayAddr};
+use overlay_common::{MacAddr, OverlayAddr, header::tcp::MIN_MSS, maps::segment::ClampMss};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    mtu::SMALLEST,
+};
 
 /// A setting that is on or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -103,6 +106,29 @@ pub(super) enum Unknown {
     Drop,
 }
 
+/// The MTU of a segment; none: what its paths carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mtu(pub(super) Option<u16>);
+
+/// An MTU, or `auto`.
+pub(super) fn mtu(text: &str) -> Result<Mtu, String> {
+    match text.parse() {
+        _ if text == "auto" => Ok(Mtu(None)),
+        Ok(mtu @ SMALLEST..) => Ok(Mtu(Some(mtu))),
+        _ => Err(format!("name {SMALLEST} to {} bytes, or auto", u16::MAX)),
+    }
+}
+
+/// What the MSS of handshakes is lowered to: `on`, `off`, or a number.
+pub(super) fn clamp_mss(text: &str) -> Result<ClampMss, String> {
+    match (text, text.parse()) {
+        ("on", _) => Ok(ClampMss::ToPath),
+        ("off", _) => Ok(ClampMss::Off),
+        (_, Ok(mss @ MIN_MSS..)) => Ok(ClampMss::To(mss)),
+        _ => Err(format!("name on, off, or {MIN_MSS} to {} bytes", u16::MAX)),
+    }
+}
+
 /// An error message of clap as one line: without its label, its usage lines and its pointer to the help.
 pub(super) fn one_line(message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
@@ -133,6 +159,17 @@ mod tests {
         {
             assert!(address(bad).is_err(), "{bad}");
         }
+    }
+
+    fn sizes() {
+        assert_eq!(
+            (mtu("auto"), mtu("68"), mtu("65535")),
+            (Ok(Mtu(None)), Ok(Mtu(Some(68))), Ok(Mtu(Some(65535))))
+        );
+        assert!(["67", "0", "65536", "-1", "on", ""].into_iter().all(|text| mtu(text).is_err()));
+        assert_eq!((clamp_mss("on"), clamp_mss("off")), (Ok(ClampMss::ToPath), Ok(ClampMss::Off)));
+        assert_eq!(clamp_mss("1360"), Ok(ClampMss::To(1360)));
+        assert!(["87", "65536", "auto", ""].into_iter().all(|text| clamp_mss(text).is_err()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
     output::{Table, out_of},
     parse::{ExistOk, MissingOk, address},
 };
-use crate::{error::Result, port};
+use crate::{error::Result, mtu, port};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Port {
@@ -74,7 +74,12 @@ impl Port {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
             Self::Add { device, create: false, vni, learn_limit, exist_ok, .. } => {
-                exist_ok.apply(port::add(&instance, &netlink, &device, vni, learn_limit).await)
+                exist_ok.apply(port::add(&instance, &netlink, &device, vni, learn_limit).await)?;
+                // What was asked for is done; that it may not do is worth a word, and no failure.
+                if let Ok(Some(warning)) = mtu::warning(&instance, &netlink, vni, &device).await {
+                    eprintln!("overlay: {warning}");
+                }
+                Ok(())
             }
             Self::Add { device: name, create: true, addresses, mtu, vni, learn_limit, exist_ok } => {
                 let creation = port::Creation { name, addresses, mtu, learn_limit };

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    maps::{counters, drops, vteps::Vteps},
+    maps::{counters, drops, notices, vteps::Vteps},
     segment,
 };
 
@@ -23,8 +23,11 @@ pub(super) struct Stats {
     #[arg(long, conflicts_with = "vni")]
     drops: bool,
     /// Show what share of ARP and ND was answered on this host
-    #[arg(long, conflicts_with = "drops")]
+    #[arg(long, conflicts_with_all = ["drops", "notices"])]
     neigh: bool,
+    /// Show what was done besides forwarding and dropping
+    #[arg(long, conflicts_with_all = ["vni", "drops"])]
+    notices: bool,
 }
 
 /// Whose packets, and how many.
@@ -73,6 +76,17 @@ struct NeighbourRow {
 }
 
 #[derive(Serialize)]
+struct Notices {
+    notices: Vec<NoticeRow>,
+}
+
+#[derive(Serialize)]
+struct NoticeRow {
+    notice: &'static str,
+    count: u64,
+}
+
+#[derive(Serialize)]
 struct Drops {
     drops: Vec<DropRow>,
 }
@@ -93,6 +107,13 @@ impl Stats {
                 .map(|(reason, packets)| DropRow { reason: reason.name(), packets })
                 .collect();
             return session.output.print(&Drops { drops }, drop_table);
+        }
+        if self.notices {
+            let notices = notices::read(&instance)?
+                .into_iter()
+                .map(|(notice, count)| NoticeRow { notice: notice.name(), count })
+                .collect();
+            return session.output.print(&Notices { notices }, notice_table);
         }
         if let Some(vni) = self.vni {
             segment::show(&instance, Some(vni))?;
@@ -191,6 +212,14 @@ fn drop_table(drops: &Drops) -> Table {
     let mut table = Table::new(["REASON", "PACKETS"]);
     for row in drops.drops.iter().filter(|row| row.packets > 0) {
         table.row([row.reason.to_owned(), row.packets.to_string()]);
+    }
+    table
+}
+
+fn notice_table(notices: &Notices) -> Table {
+    let mut table = Table::new(["NOTICE", "COUNT"]);
+    for row in notices.notices.iter().filter(|row| row.count > 0) {
+        table.row([row.notice.to_owned(), row.count.to_string()]);
     }
     table
 }

@@ -1,18 +1,18 @@
 //! `overlay vni`.
 
 use clap::{Args, Subcommand};
-use overlay_common::Vni as Number;
+use overlay_common::{Vni as Number, maps::segment::ClampMss};
 use serde::Serialize;
 
 use super::{
     Session,
     headers::{Headers, Shown},
     output::{Table, out_of},
-    parse::{ExistOk, MissingOk, Switch, Unknown},
+    parse::{ExistOk, MissingOk, Mtu, Switch, Unknown, clamp_mss, mtu},
 };
 use crate::{
     error::{Error, Result},
-    port,
+    mtu, port,
     segment::{self, Change},
 };
 
@@ -59,6 +59,12 @@ pub(super) struct Settings {
     /// Forget a learned station that sends nothing for so long; 0: never [default: 300]
     #[arg(long, value_name = "SECONDS")]
     ageing: Option<u32>,
+    /// Largest IP packet of a workload that goes into tunnels; auto: what their paths carry [default: auto]
+    #[arg(long, value_name = "BYTES|auto", value_parser = mtu)]
+    mtu: Option<Mtu>,
+    /// Lower the MSS of TCP handshakes to what fits the path, or to a number [default: off]
+    #[arg(long, value_name = "on|off|BYTES", value_parser = clamp_mss)]
+    clamp_mss: Option<ClampMss>,
     /// Learn no more stations at a time; 0: any number [default: 0]
     #[arg(long, value_name = "N")]
     learn_limit: Option<u32>,
@@ -94,6 +100,8 @@ impl From<Settings> for Change {
             flood: settings.flood.map(bool::from),
             ageing: settings.ageing,
             headers: settings.headers.into(),
+            mtu: settings.mtu.map(|Mtu(mtu)| mtu),
+            clamp_mss: settings.clamp_mss,
             learn_limit: settings.learn_limit,
             flap_moves: settings.flap_moves,
             flap_window: settings.flap_window,
@@ -120,6 +128,8 @@ struct Row {
     learning: bool,
     flood: bool,
     ageing_s: u32,
+    mtu: Option<u16>,
+    clamp_mss: String,
     learned: u64,
     learn_limit: u32,
     flap_moves: u16,
@@ -139,7 +149,9 @@ impl Vni {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
             Self::Add { vni, settings, exist_ok } => {
-                exist_ok.apply(segment::add(&instance, &netlink, vni, settings.into()).await)?;
+                let change = settings.into();
+                mtu::check(&instance, &netlink, vni, &change).await?;
+                exist_ok.apply(segment::add(&instance, &netlink, vni, change).await)?;
                 settings.explain(vni);
                 Ok(())
             }
@@ -147,7 +159,9 @@ impl Vni {
                 Err(Error::Usage("nothing to set; `overlay vni set --help` lists the settings".to_owned()))
             }
             Self::Set { vni, settings } => {
-                segment::set(&instance, vni, settings.into())?;
+                let change = settings.into();
+                mtu::check(&instance, &netlink, vni, &change).await?;
+                segment::set(&instance, vni, change)?;
                 settings.explain(vni);
                 Ok(())
             }
@@ -173,6 +187,12 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         learning: view.settings.learning(),
         flood: view.settings.flood(),
         ageing_s: view.settings.ageing(),
+        mtu: view.settings.mtu(),
+        clamp_mss: match view.settings.clamp_mss() {
+            ClampMss::Off => "off".to_owned(),
+            ClampMss::ToPath => "on".to_owned(),
+            ClampMss::To(mss) => mss.to_string(),
+        },
         learned: view.learned,
         learn_limit: view.settings.learn_limit(),
         flap_moves: rule.moves,
@@ -191,7 +211,17 @@ fn table(rows: &[Row]) -> Table {
     let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
     let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
     let mut table = Table::new([
-        "VNI", "LEARNING", "FLOOD", "AGEING", "LEARNED", "SUPPRESS", "PORTS", "REMOTES", "HEADERS",
+        "VNI",
+        "LEARNING",
+        "FLOOD",
+        "AGEING",
+        "MTU",
+        "CLAMP MSS",
+        "LEARNED",
+        "SUPPRESS",
+        "PORTS",
+        "REMOTES",
+        "HEADERS",
     ]);
     for row in rows {
         table.row([
@@ -199,6 +229,8 @@ fn table(rows: &[Row]) -> Table {
             on_off(row.learning),
             on_off(row.flood),
             if row.ageing_s == 0 { "never".to_owned() } else { format!("{}s", row.ageing_s) },
+            row.mtu.map_or_else(|| "auto".to_owned(), |mtu| mtu.to_string()),
+            row.clamp_mss.clone(),
             out_of(row.learned, row.learn_limit),
             on_off(row.suppress),
             list(&row.ports),

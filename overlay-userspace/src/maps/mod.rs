@@ -8,6 +8,8 @@ pub mod flood;
 pub mod learned;
 pub mod neighbours;
 pub mod next_hops;
+pub mod notices;
+pub mod path_mtus;
 mod table;
 pub mod vteps;
 
@@ -15,14 +17,18 @@ pub use table::{Added, Table};
 
 use aya::maps::{Map, MapData, MapError};
 
-use overlay_common::maps::{
-    device::{self, Device, DeviceName},
-    fdb::FdbKey,
-    member::{self, MemberKey},
-    parked::{self, Parked},
-    port::{self, Port},
-    segment::{self, Segment},
-    uplink::{self, Uplink},
+use overlay_common::{
+    UnderlayAddr,
+    maps::{
+        device::{self, Device, DeviceName},
+        fdb::FdbKey,
+        member::{self, MemberKey},
+        parked::{self, Parked},
+        port::{self, Port},
+        segment::{self, Segment},
+        uplink::{self, Uplink},
+        vtep_ids,
+    },
 };
 
 use crate::{
@@ -101,4 +107,9 @@ pub fn parked(instance: &Instance) -> Result<Table<FdbKey, Parked>> {
 pub fn create(instance: &Instance) -> Result<()> {
     Table::<DeviceName, Device>::create(instance, device::NAME, device::MAX_ENTRIES)?;
     Table::<FdbKey, Parked>::create(instance, parked::NAME, parked::MAX_ENTRIES)
+}
+
+/// `VTEP_IDS`: address to the remote VTEP's id.
+fn vtep_ids(instance: &Instance) -> Result<Table<UnderlayAddr, u32>> {
+    Table::open(instance, vtep_ids::NAME)
 }

@@ -18,7 +18,7 @@ pub use self::{
     arp::Arp,
     ip::{Ipv4, Ipv6, Network},
     nd::Nd,
-    transport::{Echo, Tcp, Udp, icmp6},
+    transport::{Echo, Tcp, TooBig, Udp, icmp6},
     verify::verify,
     vxlan::{Outer, Vxlan},
 };
