@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     error::Result,
+    instance::Instance,
     maps::{counters, drops, notices, vteps::Vteps},
     segment,
 };
@@ -82,11 +83,7 @@ impl Stats {
             return session.output.print(&Drops { drops }, drop_table);
         }
         if self.notices {
-            let notices = notices::read(&instance)?
-                .into_iter()
-                .map(|(notice, count)| NoticeRow { notice: notice.name(), count })
-                .collect();
-            return session.output.print(&Notices { notices }, notice_table);
+            return session.output.print(&read_notices(&instance)?, notice_table);
         }
         if let Some(vni) = self.vni {
             segment::show(&instance, Some(vni))?;
@@ -112,6 +109,12 @@ impl Stats {
             counters.filter(|((vni, _), _)| self.vni.is_none_or(|only| only == *vni)).map(row).collect();
         session.output.print(&Segments { segments }, segment_table)
     }
+}
+
+fn read_notices(instance: &Instance) -> Result<Notices> {
+    let notices = notices::read(instance)?.into_iter();
+    let notices = notices.map(|(notice, count)| NoticeRow { notice: notice.name(), count }).collect();
+    Ok(Notices { notices })
 }
 
 fn segment_table(stats: &Segments) -> Table {
