@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     error::Result,
+    instance::Instance,
     maps::{counters, drops, notices, vteps::Vteps},
     segment,
 };
@@ -109,11 +110,7 @@ impl Stats {
             return session.output.print(&Drops { drops }, drop_table);
         }
         if self.notices {
-            let notices = notices::read(&instance)?
-                .into_iter()
-                .map(|(notice, count)| NoticeRow { notice: notice.name(), count })
-                .collect();
-            return session.output.print(&Notices { notices }, notice_table);
+            return session.output.print(&read_notices(&instance)?, notice_table);
         }
         if let Some(vni) = self.vni {
             segment::show(&instance, Some(vni))?;
@@ -145,6 +142,12 @@ impl Stats {
         let segments = counters.map(row).collect();
         session.output.print(&Segments { segments }, segment_table)
     }
+}
+
+fn read_notices(instance: &Instance) -> Result<Notices> {
+    let notices = notices::read(instance)?.into_iter();
+    let notices = notices.map(|(notice, count)| NoticeRow { notice: notice.name(), count }).collect();
+    Ok(Notices { notices })
 }
 
 fn segment_table(stats: &Segments) -> Table {
