@@ -82,6 +82,13 @@ drop_reasons! {
     NotAMember = "not-a-member",
     /// A frame out of a tunnel whose destination is behind a tunnel: it must never go back into one.
     TunnelToTunnel = "tunnel-to-tunnel",
+    /// The underlay marked congestion on a packet whose inner sender does not know ECN (RFC 6040, section 4.2).
+    Ecn = "ecn",
+    /// The kernel carries several packets as one, and their VTEP wants UDP checksums, which the kernel would not make when it
+    /// cuts them up.
+    GsoChecksum = "gso-checksum",
+    /// A packet for our VTEP has reserved bits set in its VXLAN header, and its segment refuses that.
+    ReservedBits = "reserved-bits",
 }
 
 impl DropReason {

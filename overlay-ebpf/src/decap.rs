@@ -13,7 +13,7 @@ use overlay_common::{
         eth::Payload,
         ipv4::{self, Fragment},
         ipv6::{self, Next},
-        udp, vxlan,
+        traits, udp, vxlan,
     },
     maps::{config::Config, segment::Segment},
 };
@@ -32,6 +32,18 @@ pub(crate) struct Tunnel {
     pub(crate) vni: Vni,
     pub(crate) segment: &'static Segment,
     pub(crate) vtep: VtepId,
+    /// The TOS byte or traffic class of the outer header; 0 where XDP took that off, which it does where it says nothing.
+    pub(crate) outer_tos: u8,
+    /// The packet mark that the VXLAN header carries, if the segment's do.
+    pub(crate) mark: Option<u32>,
+}
+
+impl Tunnel {
+    /// One whose packets' outer headers are off and had nothing more to say.
+    #[inline(always)]
+    pub(crate) fn stripped(vni: Vni, segment: &'static Segment, vtep: VtepId) -> Self {
+        Self { vni, segment, vtep, outer_tos: 0, mark: None }
+    }
 }
 
 /// Where the inner frame of a packet lies.
@@ -46,6 +58,7 @@ pub(crate) struct Span {
 /// A packet that is addressed to our VTEP.
 struct Addressed {
     source: UnderlayAddr,
+    tos: u8,
     udp_at: usize,
     /// Bytes of UDP header and payload that IP makes room for; `None` where the kernel carries several packets as one.
     udp_room: Option<usize>,
@@ -72,7 +85,8 @@ pub(crate) fn recognise<P: Packet>(
     };
     let span = span(packet, &addressed)?;
     let vtep = members::get(vni, addressed.source).ok_or(DropReason::NotAMember)?;
-    Ok(Some((Tunnel { vni, segment, vtep }, span)))
+    let mark = group_policy(packet, addressed.udp_at, segment)?;
+    Ok(Some((Tunnel { vni, segment, vtep, outer_tos: addressed.tos, mark }, span)))
 }
 
 /// Whether a packet is UDP for one of our VTEP's addresses and its port.
@@ -101,6 +115,7 @@ fn addressed_ipv4<P: Packet>(packet: &P, config: &Config) -> Option<Addressed> {
     let total_len = usize::from(ipv4::total_len(ip));
     Some(Addressed {
         source: UnderlayAddr::from_ipv4(ip.src_addr),
+        tos: ip.tos,
         udp_at: eth::LEN + header_len,
         udp_room: (!packet.is_gso()).then(|| total_len.saturating_sub(header_len)),
         fragment,
@@ -131,6 +146,7 @@ fn addressed_ipv6<P: Packet>(packet: &P, config: &Config) -> Option<Addressed> {
     };
     Some(Addressed {
         source,
+        tos: traits::traffic_class([ip.vcf[0], ip.vcf[1]]),
         udp_at,
         udp_room: (!packet.is_gso()).then(|| usize::from(ipv6::payload_len(ip))),
         fragment,
@@ -159,6 +175,21 @@ fn segment(packet: &impl Packet, udp_at: usize) -> Result<(Vni, &'static Segment
     let vni = vxlan::segment(header)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
     Ok((vni, segment))
+}
+
+/// Looks at the bits of the VXLAN header that RFC 7348 reserves, as the segment would have it: refuses them, or takes the
+/// packet mark out of them.
+#[inline(always)]
+fn group_policy(packet: &impl Packet, udp_at: usize, segment: &Segment) -> Result<Option<u32>, DropReason> {
+    let policy = segment.policy();
+    if !policy.refuses_reserved() && !policy.gbp() {
+        return Ok(None);
+    }
+    let header = packet.get::<[u8; vxlan::LEN]>(udp_at + udp::LEN).ok_or(DropReason::OuterTruncated)?;
+    if policy.refuses_reserved() && vxlan::has_reserved_bits(header, policy.gbp()) {
+        return Err(DropReason::ReservedBits);
+    }
+    Ok(if policy.gbp() { vxlan::mark(header) } else { None })
 }
 
 /// Checks a packet's lengths against each other, and finds the inner frame.

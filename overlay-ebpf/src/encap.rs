@@ -1,12 +1,15 @@
 //! Encapsulation: from a workload's frame to a packet on its way to a remote VTEP.
 
+use aya_ebpf::{bindings::__sk_buff, helpers::bpf_get_prandom_u32, programs::TcContext};
 use overlay_common::{
     DropReason, Family, Vni, VtepId,
     header::{
         eth::{self, Payload},
-        outer::{self, Fields},
+        fields::{self, Fields},
+        outer,
+        traits::{self, Traits},
     },
-    maps::{next_hop::NextHop, vtep::Vtep},
+    maps::{next_hop::NextHop, segment::Segment, vtep::Vtep},
 };
 
 use crate::{
@@ -14,13 +17,13 @@ use crate::{
     gso::Headers,
     maps::{
         counters::{self, Size},
-        vteps,
+        drops, vteps,
     },
     next_hop::{self, Way},
     packet::Packet as _,
     redirect,
     skb::{Room, Skb},
-    verdict::Outcome,
+    verdict::{Outcome, Verdict},
 };
 
 /// All that is written in front of an inner payload over IPv4: outer headers and inner Ethernet header.
@@ -30,14 +33,12 @@ const IPV6_HEADERS_LEN: usize = outer::IPV6_LEN + eth::LEN;
 
 /// A frame of a workload on its way into tunnels, as it was before the first change to it.
 pub(crate) struct Inner {
-    pub(crate) vni: Vni,
     pub(crate) frame: Frame,
-    len: u32,
+    fields: Fields,
     packets: u32,
     /// Bytes of the largest frame that it will be cut up into; its own where it stays as it is.
     largest: u32,
     gso: Gso,
-    flow_hash: u32,
     /// What it adds to a checksum around it; 0 where none will be made.
     sum: u16,
     /// When it came, nanoseconds of the monotonic clock.
@@ -58,7 +59,13 @@ enum Gso {
 impl Inner {
     /// Takes the measures of a frame of segment `vni` that came at `now`.
     #[inline(always)]
-    pub(crate) fn new(skb: &Skb, vni: Vni, frame: Frame, now: u64) -> Result<Self, DropReason> {
+    pub(crate) fn new(
+        skb: &mut Skb,
+        vni: Vni,
+        segment: &'static Segment,
+        frame: Frame,
+        now: u64,
+    ) -> Result<Self, DropReason> {
         let len = skb.len();
         let (largest, gso) = match skb.gso_size() {
             0 => (len, Gso::None),
@@ -67,34 +74,37 @@ impl Inner {
                 (headers.len + size, if headers.is_tcp { Gso::Tcp } else { Gso::Other })
             }
         };
-        Ok(Self {
+        let policy = segment.policy();
+        let traits = policy.outer(look_inside(skb, &frame));
+        let flow_hash = skb.flow_hash();
+        let fields = Fields {
             vni,
-            frame,
-            len,
-            packets: skb.packets(),
-            largest,
-            gso,
-            flow_hash: skb.flow_hash(),
-            sum: 0,
-            now,
-        })
+            frame_len: len,
+            flow_hash,
+            source_port: policy.source_ports().of_flow(flow_hash),
+            id: ip_id(traits),
+            traits,
+            mark: if policy.gbp() { skb.mark() } else { 0 },
+        };
+        Ok(Self { frame, fields, packets: skb.packets(), largest, gso, sum: 0, now })
+    }
+
+    /// Its segment.
+    #[inline(always)]
+    pub(crate) fn vni(&self) -> Vni {
+        self.fields.vni
     }
 
     /// What the frame counts for.
     #[inline(always)]
     pub(crate) fn size(&self) -> Size {
-        Size { packets: self.packets, bytes: self.len }
+        Size { packets: self.packets, bytes: self.fields.frame_len }
     }
 
     /// The same with its sum, for VTEPs that want checksums.
     #[inline(always)]
     pub(crate) fn with_sum(self, sum: u16) -> Self {
         Self { sum, ..self }
-    }
-
-    #[inline(always)]
-    fn fields(&self) -> Fields {
-        Fields { vni: self.vni, frame_len: self.len, flow_hash: self.flow_hash }
     }
 
     /// Makes room for outer headers.
@@ -106,6 +116,66 @@ impl Inner {
             return Err(DropReason::Merged);
         }
         Ok(room)
+    }
+}
+
+/// The id of an IPv4 packet with those traits: 0 for one that nobody may fragment.
+#[inline(always)]
+fn ip_id(traits: Traits) -> u16 {
+    if traits.df() != 0 {
+        return 0;
+    }
+    // SAFETY: the helper takes nothing.
+    fields::ip_id(unsafe { bpf_get_prandom_u32() })
+}
+
+/// What outer headers may take over from the IP header of a frame.
+#[inline(always)]
+fn look_inside(skb: &mut Skb, frame: &Frame) -> Traits {
+    const LEN: u32 = (eth::LEN + traits::LOOKED_AT) as u32;
+    if skb.get::<[u8; LEN as usize]>(0).is_none() {
+        // What is shorter has no IP header.
+        let _ = skb.pull(LEN.min(skb.len()));
+    }
+    match skb.get::<[u8; traits::LOOKED_AT]>(eth::LEN) {
+        Some(bytes) => Traits::read(frame.payload(), bytes),
+        None => Traits::NONE,
+    }
+}
+
+/// Whether a frame for the VTEP `id` has to be summed up first.
+#[inline(always)]
+pub(crate) fn wants_sum(id: VtepId) -> bool {
+    vteps::get(id).is_some_and(Vtep::udp_checksum)
+}
+
+/// Encapsulates a frame and sends it to the VTEP `id`.
+#[inline(always)]
+pub(crate) fn send(skb: &mut Skb, id: VtepId, inner: &Inner) -> Verdict {
+    match send_apart(skb.raw(), id.index(), inner) {
+        DROPPED => Verdict::Copied,
+        action => Verdict::Redirected(action as i32),
+    }
+}
+
+/// What [`send_apart`] returns for a frame that was dropped and counted.
+const DROPPED: i64 = 0;
+
+/// In a stack frame of its own, since the caller's is short; else what the redirect helper returned.
+#[inline(never)]
+fn send_apart(skb: *mut __sk_buff, id: u32, inner: &Inner) -> i64 {
+    let mut skb = Skb::new(TcContext::new(skb));
+    let sent = VtepId::new(id as u16)
+        .ok_or(DropReason::UnknownVtep)
+        .and_then(|id| Target::find(&skb, id, inner))
+        .and_then(|target| target.send(&mut skb, inner));
+    match sent {
+        Ok(Verdict::Redirected(action)) => i64::from(action),
+        Ok(Verdict::NotOurs | Verdict::Copied) => DROPPED,
+        Err(reason) => {
+            drops::count(reason);
+            DROPPED
+        }
     }
 }
 
@@ -123,22 +193,16 @@ impl Target {
         let vtep = vteps::get(id).ok_or(DropReason::UnknownVtep)?;
         // There is no way to have the kernel fill in checksums of what it cuts up (Linux 6.18).
         if vtep.udp_checksum() && inner.gso != Gso::None {
-            return Err(DropReason::Merged);
+            return Err(DropReason::GsoChecksum);
         }
         let ip_len = inner.largest + outer::overhead(vtep.family()) as u32;
         let way = next_hop::find(skb, id, vtep, ip_len, inner.now)?;
         Ok(Self { id, vtep, way })
     }
 
-    /// Whether the frame has to be summed up first.
-    #[inline(always)]
-    pub(crate) fn wants_sum(&self) -> bool {
-        self.vtep.udp_checksum()
-    }
-
     /// Encapsulates a frame and sends it.
     #[inline(always)]
-    pub(crate) fn send(self, skb: &mut Skb, inner: &Inner) -> Outcome {
+    fn send(self, skb: &mut Skb, inner: &Inner) -> Outcome {
         let room = inner.make_room(skb, self.vtep.family())?;
         self.send_with_room(skb, inner, room)
     }
@@ -168,7 +232,7 @@ impl Target {
         {
             skb.announce().map_err(|_| DropReason::EncapFailed)?;
         }
-        counters::sent(inner.vni, Some(self.id), inner.size());
+        counters::sent(inner.vni(), Some(self.id), inner.size());
         match self.way {
             Way::Resolved(hop) => redirect::to_device(hop.uplink().ok_or(DropReason::NoRoute)?),
             Way::Unresolved { uplink, via, .. } => redirect::to_neighbour(uplink, via),
@@ -188,21 +252,18 @@ impl Target {
     #[inline(always)]
     pub(crate) fn send_copy(self, skb: &mut Skb, hop: &NextHop, inner: &Inner) -> Result<(), DropReason> {
         let uplink = hop.uplink().ok_or(DropReason::NoRoute)?;
-        match self.vtep.family() {
-            Family::Ipv4 => {
-                let mut headers = [0; IPV4_HEADERS_LEN];
-                self.write_ipv4(&mut headers, hop, inner);
-                skb.store(0, &headers)
-            }
-            Family::Ipv6 => {
-                let mut headers = [0; IPV6_HEADERS_LEN];
-                self.write_ipv6(&mut headers, hop, inner);
-                skb.store(0, &headers)
-            }
+        // One buffer for both families: the stack is short here.
+        let mut headers = [0; IPV6_HEADERS_LEN];
+        if let (Family::Ipv4, Some(headers)) = (self.vtep.family(), headers.first_chunk_mut()) {
+            self.write_ipv4(headers, hop, inner);
+            skb.store(0, headers)
+        } else {
+            self.write_ipv6(&mut headers, hop, inner);
+            skb.store(0, &headers)
         }
         .map_err(|_| DropReason::EncapFailed)?;
         skb.send_copy(uplink).map_err(|_| DropReason::RedirectFailed)?;
-        counters::sent(inner.vni, Some(self.id), inner.size());
+        counters::sent(inner.vni(), Some(self.id), inner.size());
         Ok(())
     }
 
@@ -211,7 +272,7 @@ impl Target {
         let Some((outer, ethernet)) = headers.split_first_chunk_mut::<{ outer::IPV4_LEN }>() else {
             return;
         };
-        self.vtep.outer().write_ipv4(outer, hop.ethernet(), &inner.fields());
+        self.vtep.outer().write_ipv4(outer, hop.ethernet(), &inner.fields);
         ethernet.copy_from_slice(&inner.frame.bytes());
     }
 
@@ -220,8 +281,8 @@ impl Target {
         let Some((outer, ethernet)) = headers.split_first_chunk_mut::<{ outer::IPV6_LEN }>() else {
             return;
         };
-        let sum = if self.wants_sum() { Some(inner.sum) } else { None };
-        self.vtep.outer().write_ipv6(outer, hop.ethernet(), &inner.fields(), sum);
+        let sum = if self.vtep.udp_checksum() { Some(inner.sum) } else { None };
+        self.vtep.outer().write_ipv6(outer, hop.ethernet(), &inner.fields, sum);
         ethernet.copy_from_slice(&inner.frame.bytes());
     }
 }

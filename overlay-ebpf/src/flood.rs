@@ -11,8 +11,8 @@ use crate::{
     encap::{Inner, Target},
     frame::Frame,
     inner_sum,
-    maps::{counters, drops, flood},
-    skb::Skb,
+    maps::{counters, drops, flood, segments},
+    skb::{Room, Skb},
     verdict::{Outcome, Verdict},
 };
 
@@ -22,8 +22,9 @@ pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
     let from = skb.device().ok_or(DropReason::UnknownPort)?;
     let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
     let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
+    let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
     let sum = inner_sum::of(skb, list.vtep_count().wrapping_sub(list.ipv4_count()));
-    let inner = Inner::new(skb, vni, Frame::parse(skb, 0)?, clock::now())?.with_sum(sum);
+    let inner = Inner::new(skb, vni, segment, Frame::parse(skb, 0)?, clock::now())?.with_sum(sum);
     let others = list.port_count().saturating_sub(1);
     if others > 0 {
         counters::sent(vni, None, inner.size());
@@ -62,12 +63,14 @@ struct Walk<'a> {
     inner: *const Inner,
     /// The id of a remote VTEP whose next hop only the frame itself can have resolved; 0: none.
     late: u32,
+    /// The room that the frame has for outer headers.
+    room: Room,
 }
 
 #[inline(always)]
 fn to_ports(skb: &mut Skb, vni: Vni, list: &'static FloodList, except: Option<IfIndex>) {
     let except = except.map_or(0, IfIndex::get);
-    let mut walk = Walk { skb, list, vni, except, first: 0, inner: ptr::null(), late: 0 };
+    let mut walk = Walk { skb, list, vni, except, first: 0, inner: ptr::null(), late: 0, room: Room::Plain };
     for_each(list.port_count(), copy_to_port, &mut walk);
 }
 
@@ -78,7 +81,7 @@ fn to_vteps(skb: &mut Skb, inner: &Inner, list: &'static FloodList, count: u32) 
     let ipv4_count = list.ipv4_count().min(count);
     let family = if ipv4_count > 0 { Family::Ipv4 } else { Family::Ipv6 };
     let room = inner.make_room(skb, family)?;
-    let mut walk = Walk { skb, list, vni: inner.vni, except: count - 1, first: 0, inner, late: 0 };
+    let mut walk = Walk { skb, list, vni: inner.vni(), except: count - 1, first: 0, inner, late: 0, room };
     if ipv4_count > 0 {
         for_each(ipv4_count, copy_to_vtep, &mut walk);
     }
@@ -93,11 +96,11 @@ fn to_vteps(skb: &mut Skb, inner: &Inner, list: &'static FloodList, count: u32) 
         (walk.first, walk.late) = (ipv4_count, 0);
         for_each(count - ipv4_count, copy_to_vtep, &mut walk);
     }
-    let id = match VtepId::new(walk.late as u16) {
-        Some(late) => Some(late),
-        None => list.vtep(count as usize - 1).filter(|_| list.is_of(inner.vni)),
-    };
-    Target::find(skb, id.ok_or(DropReason::UnknownVtep)?, inner)?.send_with_room(skb, inner, room)
+    for_each(1, send_itself, &mut walk);
+    match walk.late {
+        0 => Ok(Verdict::Copied),
+        action => Ok(Verdict::Redirected(action as i32)),
+    }
 }
 
 type Step = unsafe extern "C" fn(u64, *mut c_void) -> i64;
@@ -142,6 +145,30 @@ unsafe extern "C" fn copy_to_vtep(at: u64, walk: *mut c_void) -> i64 {
     });
     if let Err(reason) = sent {
         drops::count(reason);
+    }
+    CONTINUE
+}
+
+/// Sends the frame itself, in a stack frame of its own: leaves in `late` what the redirect helper returned, or 0 where the
+/// frame is dropped.
+unsafe extern "C" fn send_itself(_: u64, walk: *mut c_void) -> i64 {
+    // SAFETY: `for_each` passes a `Walk`.
+    let walk = unsafe { &mut *walk.cast::<Walk<'_>>() };
+    // SAFETY: `to_vteps` sets it, and outlives the loop.
+    let inner = unsafe { &*walk.inner };
+    let id = match VtepId::new(walk.late as u16) {
+        Some(late) => Some(late),
+        None => walk.list.vtep(walk.except as usize).filter(|_| walk.list.is_of(walk.vni)),
+    };
+    walk.late = 0;
+    let sent = id
+        .ok_or(DropReason::UnknownVtep)
+        .and_then(|id| Target::find(walk.skb, id, inner))
+        .and_then(|target| target.send_with_room(walk.skb, inner, walk.room));
+    match sent {
+        Ok(Verdict::Redirected(action)) => walk.late = action as u32,
+        Ok(Verdict::NotOurs | Verdict::Copied) => {}
+        Err(reason) => drops::count(reason),
     }
     CONTINUE
 }

@@ -12,7 +12,7 @@ use overlay_common::{
 
 use crate::{
     clock,
-    encap::{Inner, Target},
+    encap::{self, Inner},
     examine,
     frame::Frame,
     inner_sum,
@@ -72,16 +72,15 @@ fn forward<const AGAIN: bool>(
     let place = if destination.is_group() { None } else { fdb::place(vni, segment, destination, now) };
     match place {
         Some(Place::Vtep(id)) => {
-            let mut inner = Inner::new(skb, vni, frame, now)?;
-            let target = Target::find(skb, id, &inner)?;
-            if target.wants_sum() {
+            let mut inner = Inner::new(skb, vni, segment, frame, now)?;
+            if encap::wants_sum(id) {
                 if !AGAIN {
                     skb.hand_over(vni.get());
                     return jumps::jump(skb, Jump::ForwardFromPort);
                 }
                 inner = inner.with_sum(inner_sum::of(skb, 1));
             }
-            target.send(skb, &inner)
+            Ok(encap::send(skb, id, &inner))
         }
         Some(Place::Port { device: to, .. }) if to == device => Err(DropReason::SamePort),
         Some(Place::Port { device: to, peer }) => {

@@ -12,7 +12,7 @@ use overlay_common::{
 use crate::{
     clock,
     decap::{self, Span, Tunnel},
-    examine, flood, foreign,
+    ecn, examine, flood, foreign,
     frame::Frame,
     gso::Headers,
     learn::learn,
@@ -42,7 +42,7 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
             return Err(DropReason::OuterVlan);
         }
         let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
-        return deliver(skb, Tunnel { vni, segment, vtep }, Span { start: 0, end: None });
+        return deliver(skb, Tunnel::stripped(vni, segment, vtep), Span { start: 0, end: None });
     }
     if skb.has_vlan_tag() || !skb.is_to_host() {
         return Ok(Verdict::NotOurs);
@@ -71,7 +71,7 @@ fn unmark(skb: &mut Skb) -> Option<(Vni, VtepId)> {
 #[inline(always)]
 fn deliver(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
     let frame = Frame::parse(skb, span.start)?;
-    let Tunnel { vni, segment, vtep } = tunnel;
+    let Tunnel { vni, segment, vtep, outer_tos, mark } = tunnel;
     let now = clock::now();
     learn(skb, vni, segment, frame.source(), Place::Vtep(vtep), now);
 
@@ -86,8 +86,13 @@ fn deliver(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
     if skb.gso_size() != 0 && !is_whole(skb, span, &frame) {
         return Err(DropReason::Merged);
     }
+    let congestion = ecn::change(skb, span.start, frame.payload(), outer_tos)?;
     let packets = skb.packets();
     strip(skb, span, &frame)?;
+    congestion.apply(skb, frame.payload()).map_err(|_| DropReason::DecapFailed)?;
+    if let Some(mark) = mark {
+        skb.set_mark(mark);
+    }
     counters::received(vni, vtep, Size { packets, bytes: skb.len() });
     let program = match (examine::from_tunnel(skb, segment, &frame), place) {
         (None, Some(Place::Port { device, peer })) => {

@@ -15,6 +15,7 @@ use overlay_common::{IfIndex, header::eth, maps::fdb::Place};
 use crate::{
     clock,
     decap::{self, Span},
+    ecn,
     frame::Frame,
     maps::{config, fdb, uplinks},
     mark::Mark,
@@ -63,6 +64,12 @@ fn strippable(context: &XdpContext) -> Option<(Mark, usize)> {
         return None;
     };
     let frame = Frame::parse(context, start).ok()?;
+    // TC can change the inner header and the packet mark.
+    if tunnel.mark.is_some()
+        || !ecn::change(context, start, frame.payload(), tunnel.outer_tos).ok()?.is_none()
+    {
+        return None;
+    }
     // Without TC behind it, such a frame would enter the host.
     if frame.destination().is_group() || frame.destination() == uplink.mac() {
         return None;

@@ -17,6 +17,7 @@
 mod atomic;
 mod clock;
 mod decap;
+mod ecn;
 mod encap;
 mod examine;
 mod flood;

@@ -7,12 +7,13 @@ use aya_ebpf::{
     bindings::{
         __sk_buff, BPF_F_ADJ_ROOM_DECAP_L3_IPV4, BPF_F_ADJ_ROOM_DECAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L2_ETH,
         BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
-        BPF_F_ADJ_ROOM_FIXED_GSO, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
+        BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_RECOMPUTE_CSUM, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
     },
     bpf_f_adj_room_encap_l2,
     helpers::{
-        bpf_clone_redirect, bpf_get_hash_recalc, bpf_skb_change_head, bpf_skb_change_tail,
-        bpf_skb_change_type, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop, bpf_skb_vlan_push,
+        bpf_clone_redirect, bpf_get_hash_recalc, bpf_l3_csum_replace, bpf_skb_change_head,
+        bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop,
+        bpf_skb_vlan_push,
     },
     programs::TcContext,
 };
@@ -59,7 +60,7 @@ impl Skb {
     }
 
     #[inline(always)]
-    fn raw(&self) -> *mut __sk_buff {
+    pub(crate) fn raw(&self) -> *mut __sk_buff {
         self.ctx.skb.skb
     }
 
@@ -134,6 +135,19 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn is_to_host(&self) -> bool {
         self.fields().pkt_type == PACKET_HOST
+    }
+
+    /// The packet mark.
+    #[inline(always)]
+    pub(crate) fn mark(&self) -> u32 {
+        self.fields().mark
+    }
+
+    /// Sets the packet mark.
+    #[inline(always)]
+    pub(crate) fn set_mark(&mut self, mark: u32) {
+        // SAFETY: the context is valid, and programs may write this field.
+        unsafe { (*self.raw()).mark = mark };
     }
 
     /// A hash of the flow, as the kernel's dissector finds it.
@@ -245,6 +259,32 @@ impl Skb {
     pub(crate) fn store<const N: usize>(&mut self, offset: u32, bytes: &[u8; N]) -> Result<(), Refused> {
         // SAFETY: the context is valid, and so are `N` bytes.
         done(unsafe { bpf_skb_store_bytes(self.raw(), offset, bytes.as_ptr().cast(), N as u32, 0) })
+    }
+
+    /// The same for bytes that no checksum of the packet's own makes up for: the kernel's sum over it, where it has one,
+    /// follows.
+    #[inline(always)]
+    pub(crate) fn store_summed<const N: usize>(
+        &mut self,
+        offset: u32,
+        bytes: &[u8; N],
+    ) -> Result<(), Refused> {
+        let flags = u64::from(BPF_F_RECOMPUTE_CSUM);
+        // SAFETY: the context is valid, and so are `N` bytes.
+        done(unsafe { bpf_skb_store_bytes(self.raw(), offset, bytes.as_ptr().cast(), N as u32, flags) })
+    }
+
+    /// Makes the IPv4 header checksum at `offset` right again for two bytes that change in the header.
+    #[inline(always)]
+    pub(crate) fn replace_in_ipv4_checksum(
+        &mut self,
+        offset: u32,
+        from: [u8; 2],
+        to: [u8; 2],
+    ) -> Result<(), Refused> {
+        let word = |bytes| u64::from(u16::from_ne_bytes(bytes));
+        // SAFETY: the context is valid.
+        done(unsafe { bpf_l3_csum_replace(self.raw(), offset, word(from), word(to), 2) })
     }
 
     /// Makes the kernel take the frame as addressed to whoever receives it, as `eth_type_trans` would find.

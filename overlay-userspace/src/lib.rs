@@ -12,6 +12,7 @@ mod error;
 pub mod fdb;
 pub mod forwarding;
 pub mod grace;
+pub mod headers;
 pub mod hook;
 pub mod instance;
 pub mod logs;

@@ -12,7 +12,7 @@ use overlay_common::{
 
 use crate::{
     error::{Error, Result},
-    fdb, grace,
+    fdb, grace, headers,
     instance::Instance,
     maps, neigh,
     netlink::{Link, Netlink},
@@ -36,6 +36,8 @@ pub struct Change {
     pub flap_window: Option<u32>,
     /// Seconds that a station that flaps stays where it is; 0: it may go on moving.
     pub flap_freeze: Option<u32>,
+    /// How outer headers are filled in.
+    pub headers: headers::Change,
     /// Whether ARP and ND are answered where the answer is known.
     pub suppress: Option<bool>,
     /// Whether requests for addresses that are not known are dropped instead of flooded.
@@ -57,6 +59,7 @@ impl Change {
             .with_learning(self.learning.unwrap_or(segment.learning()))
             .with_flood(self.flood.unwrap_or(segment.flood()))
             .with_ageing(self.ageing.unwrap_or(segment.ageing()))
+            .with_policy(self.headers.apply(*segment.policy()))
             .with_suppress(self.suppress.unwrap_or(segment.suppress()))
             .with_unknown_neighbour_dropped(
                 self.drop_unknown_neighbour.unwrap_or(segment.drops_unknown_neighbour()),

@@ -34,6 +34,8 @@ pub struct View {
     pub vtep: VtepId,
     /// Whether it gets UDP checksums over IPv6.
     pub udp_checksum: bool,
+    /// The UDP port that the remote VTEP listens on, host byte order.
+    pub port: u16,
     /// How packets last left for it, if any did.
     pub next_hop: Option<NextHop>,
 }
@@ -43,6 +45,8 @@ pub struct View {
 pub struct Settings {
     /// With UDP checksums over IPv6, instead of zeros (RFC 6935).
     pub udp_checksum: bool,
+    /// The UDP port that it listens on, host byte order; `None`: the same as the local VTEP.
+    pub port: Option<u16>,
 }
 
 /// Lets a segment reach a remote VTEP, which may send into it from now on, and puts `macs` behind that VTEP.
@@ -65,6 +69,7 @@ pub async fn add(
     let known = Vteps::open(instance)?.find(addr)?;
     if let Some((_, vtep)) = &known {
         refuse_other(vtep, remote, settings)?;
+        refuse_other_port(vtep, remote, settings.port.unwrap_or(config.port()))?;
     }
     let key = MemberKey::new(vni, addr);
     let mut members = maps::members(instance)?;
@@ -92,6 +97,12 @@ pub async fn add(
     }
     netlink.manage_neighbour(route.device, route.via).await?;
     undo.disarm();
+    if settings.udp_checksum {
+        eprintln!(
+            "overlay: --udp6-csum: several packets in one from a workload are dropped as gso-checksum; `ethtool -K DEV tso off \
+             gso off` on its device avoids them"
+        );
+    }
     if settings.udp_checksum {
         eprintln!(
             "overlay: what the kernel carries as one cannot get checksums, and is dropped on its way to {remote}; \
@@ -151,6 +162,17 @@ fn refuse_other(vtep: &Vtep, remote: IpAddr, settings: Settings) -> Result<()> {
     )))
 }
 
+/// Refuses a port that is not the one by which a VTEP is reached already.
+fn refuse_other_port(vtep: &Vtep, remote: IpAddr, port: u16) -> Result<()> {
+    let known = vtep.outer().port();
+    if known == port {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "{remote} is reached on port {known} already; give --port {known}, or delete its tunnels first"
+    )))
+}
+
 /// The route to a remote VTEP. Where there is none yet, the first uplink stands in until there is.
 async fn route(instance: &Instance, netlink: &Netlink, remote: IpAddr) -> Result<Route> {
     let uplinks = maps::uplinks(instance)?.entries()?;
@@ -177,7 +199,7 @@ fn vtep(config: &Config, addr: UnderlayAddr, route: &Route, settings: Settings) 
     let first = config.locals().iter().copied().find(|local| local.family() == addr.family());
     source
         .or(first)
-        .and_then(|local| Vtep::new(local, addr, config.port(), route.device))
+        .and_then(|local| Vtep::new(local, addr, settings.port.unwrap_or(config.port()), route.device))
         .map(|vtep| vtep.with_udp_checksum(settings.udp_checksum))
         .ok_or_else(|| Error::Failed(format!("the local VTEP has no address to reach {addr} from")))
 }
@@ -281,8 +303,9 @@ pub fn show(instance: &Instance) -> Result<Vec<View>> {
         let (Some(vni), Some(vtep)) = (key.vni(), id) else { continue };
         let hops = maps::next_hops::read(instance, vtep)?;
         let next_hop = hops.into_iter().filter(|hop| hop.uplink().is_some()).max_by_key(NextHop::fresh_until);
-        let udp_checksum = vteps.get(vtep)?.is_some_and(|vtep| vtep.udp_checksum());
-        views.push(View { vni, remote: key.remote(), vtep, udp_checksum, next_hop });
+        let Some(known) = vteps.get(vtep)? else { continue };
+        let (udp_checksum, port) = (known.udp_checksum(), known.outer().port());
+        views.push(View { vni, remote: key.remote(), vtep, udp_checksum, port, next_hop });
     }
     Ok(views)
 }

@@ -183,6 +183,11 @@ impl<'a, N: Network> Bench<'a, N> {
         self.host().overlay(&[&["fdb", "add", "--vni", &vni, &mac], &place[..]].concat()).map(drop)
     }
 
+    /// Changes settings of [`VNI`].
+    pub fn set(&self, settings: &[&str]) -> Result<()> {
+        self.host().overlay(&[&["vni", "set", &VNI.to_string()], settings].concat()).map(drop)
+    }
+
     /// [`OTHER_VTEP`], or the like where the underlay is IPv6.
     #[must_use]
     pub fn other_vtep() -> IpAddr {

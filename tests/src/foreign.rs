@@ -69,6 +69,28 @@ impl Foreign {
         Self::tc_with(netns, device, &metadata_or_skip(), order)
     }
 
+    /// On the ingress of `device`, by TCX: it gives every packet a mark.
+    pub fn marking(netns: &NetNs, device: &str, mark: i32) -> Result<Self> {
+        let order = || Ok(TcAttachOptions::TcxOrder(LinkOrder::default()));
+        Self::tc_with(netns, device, &set_mark(mark), order)
+    }
+
+    /// On the ingress of `device`, by TCX: it counts only packets with that mark.
+    pub fn of_mark(netns: &NetNs, device: &str, mark: i32) -> Result<Self> {
+        let order = || Ok(TcAttachOptions::TcxOrder(LinkOrder::default()));
+        Self::tc_with(netns, device, &mark_or_skip(mark), order)
+    }
+
+    /// On the egress of `device`, by TCX: it marks and counts packets of `len` bytes or more as a congested router does,
+    /// where their IP header says that their sender knows ECN.
+    pub fn congesting(netns: &NetNs, device: &str, len: i32) -> Result<Self> {
+        let (counter, info, name, _fd) = load(SCHED_CLS, &congestion_or_skip(len), TC_NEXT)?;
+        let mut program = SchedClassifier::from_program_info(info, name)?;
+        let order = TcAttachOptions::TcxOrder(LinkOrder::default());
+        netns.enter(|| Ok(program.attach_with_options(device, TcAttachType::Egress, order)?))?;
+        Ok(Self { counter, attached: Attached::Tc(program) })
+    }
+
     /// On the XDP hook of `device`, in native mode.
     pub fn xdp(netns: &NetNs, device: &str) -> Result<Self> {
         Self::xdp_in(netns, device, XdpMode::Driver)
@@ -213,6 +235,32 @@ fn metadata_or_skip() -> Vec<u64> {
         instruction(0x2d, R4, R3, 11, 0),  // if r4 > r3 goto +11, where it returns
         instruction(0x79, R0, R2, 0, 0),   // r0 = *(u64 *)r2
         instruction(0x15, R0, 0, 9, 0),    // if r0 == 0 goto +9
+    ]
+}
+
+/// Sets the mark, whose offset is that of `struct __sk_buff` (`linux/bpf.h`).
+fn set_mark(mark: i32) -> Vec<u64> {
+    vec![
+        instruction(0xb7, 2, 0, 0, mark), // r2 = mark
+        instruction(0x63, 1, 2, 8, 0),    // r1->mark = r2
+    ]
+}
+
+/// Skips the counting of [`count_and_return`], which has to follow, for a packet with another mark.
+fn mark_or_skip(mark: i32) -> Vec<u64> {
+    vec![
+        instruction(0x61, 2, 1, 8, 0),    // r2 = r1->mark
+        instruction(0x55, 2, 0, 9, mark), // if r2 != mark goto +9, where it returns
+    ]
+}
+
+/// Sets CE; skips that and the counting of [`count_and_return`], which has to follow, for a packet shorter than `len`.
+fn congestion_or_skip(len: i32) -> Vec<u64> {
+    const SKB_ECN_SET_CE: i32 = 97;
+    vec![
+        instruction(0x61, 2, 1, 0, 0),              // r2 = r1->len
+        instruction(0xa5, 2, 0, 10, len),           // if r2 < len goto +10, where it returns
+        instruction(0x85, 0, 0, 0, SKB_ECN_SET_CE), // skb_ecn_set_ce(r1)
     ]
 }
 

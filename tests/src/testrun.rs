@@ -38,6 +38,7 @@ pub struct Outcome {
 /// The fields of `struct __sk_buff` (`linux/bpf.h`) up to those that matter here, in 32-bit words.
 mod sk_buff {
     pub(super) const WORDS: usize = 48;
+    pub(super) const MARK: usize = 2;
     pub(super) const INGRESS_IFINDEX: usize = 9;
     pub(super) const IFINDEX: usize = 10;
 }
@@ -57,26 +58,54 @@ pub fn tc(instance: &Instance<'_>, program: &str, device: &str, frame: &[u8]) ->
     run_tc(&program, &instance.host.netns, device, frame)
 }
 
-/// Runs the TC program pinned as `program` on the same `frame` so many times, as if `device` of the host had received it
-/// each time. What the program does to the frame stays done.
-pub fn tc_again(
+/// The same with a packet mark; [`mark_of`] says what it is afterwards.
+pub fn tc_marked(
     instance: &Instance<'_>,
     program: &str,
     device: &str,
+    mark: u32,
     frame: &[u8],
-    times: u32,
+) -> Result<Outcome> {
+    let path = pin(instance, program);
+    let program = SchedClassifier::from_pin(&path).with_context(|| path.display().to_string())?;
+    run_tc_marked(&program, &instance.host.netns, device, mark, frame)
+}
+
+/// The packet mark that a TC program left a frame with.
+#[must_use]
+pub fn mark_of(outcome: &Outcome) -> u32 {
+    let word = outcome.context.chunks_exact(size_of::<u32>()).nth(sk_buff::MARK);
+    word.and_then(|word| word.try_into().ok()).map_or(0, u32::from_ne_bytes)
+}
+
+/// Runs the TC program pinned as `program` so many times, as if devices of the host had received a frame each in turn, as
+/// fast as can be: what comes of it is not looked at.
+pub fn tc_in_turn(
+    instance: &Instance<'_>,
+    program: &str,
+    received: &[(&str, Vec<u8>)],
+    times: usize,
 ) -> Result<()> {
     let path = pin(instance, program);
     let program = SchedClassifier::from_pin(&path).with_context(|| path.display().to_string())?;
     let netns = &instance.host.netns;
-    let ifindex = netns.ifindex(device)?;
+    let contexts: Vec<Vec<u8>> = received
+        .iter()
+        .map(|(device, _)| Ok(of_words(&tc_context(netns.ifindex(device)?))))
+        .collect::<Result<_>>()?;
     netns.enter(|| {
-        run(frame, Some(&tc_context(ifindex)), |mut options| {
-            options.repeat = times;
-            Ok(program.test_run(options)?)
-        })
-        .map(drop)
+        for ((_, frame), context) in received.iter().zip(&contexts).cycle().take(times) {
+            let mut options = TestRunOptions::new();
+            options.data_in = Some(frame);
+            options.ctx_in = Some(context);
+            program.test_run(options).context("BPF_PROG_TEST_RUN")?;
+        }
+        Ok(())
     })
+}
+
+fn of_words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
 /// Runs the XDP program pinned as `program` on `frame`, as if `device` of the host had received it.
@@ -100,7 +129,7 @@ pub fn receive(instance: &Instance<'_>, device: &str, metadata: &[u8], frame: &[
     context[xdp_md::DATA] = u32::try_from(metadata.len())?;
     context[xdp_md::DATA_END] = u32::try_from(bytes.len())?;
     context[xdp_md::INGRESS_IFINDEX] = netns.ifindex(device)?;
-    let context: Vec<u8> = context.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let context = of_words(&context);
     let mut options = TestRunOptions::new();
     options.data_in = Some(&bytes);
     options.ctx_in = Some(&context);
@@ -109,18 +138,29 @@ pub fn receive(instance: &Instance<'_>, device: &str, metadata: &[u8], frame: &[
     Ok(())
 }
 
-/// Of the context the kernel takes the two indices; what else it would take is left zero, as it insists
-/// for most (`convert___skb_to_skb` in `net/bpf/test_run.c`).
 pub(crate) fn run_tc(
     program: &SchedClassifier,
     netns: &NetNs,
     device: &str,
     frame: &[u8],
 ) -> Result<Outcome> {
-    let context = tc_context(netns.ifindex(device)?);
+    run_tc_marked(program, netns, device, 0, frame)
+}
+
+fn run_tc_marked(
+    program: &SchedClassifier,
+    netns: &NetNs,
+    device: &str,
+    mark: u32,
+    frame: &[u8],
+) -> Result<Outcome> {
+    let mut context = tc_context(netns.ifindex(device)?);
+    context[sk_buff::MARK] = mark;
     netns.enter(|| run(frame, Some(&context), |options| Ok(program.test_run(options)?)))
 }
 
+/// Of the context the kernel takes the mark and the two indices; what else it would take is left zero, as it insists
+/// for most (`convert___skb_to_skb` in `net/bpf/test_run.c`).
 fn tc_context(ifindex: u32) -> [u32; sk_buff::WORDS] {
     let mut context = [0; sk_buff::WORDS];
     context[sk_buff::INGRESS_IFINDEX] = ifindex;
@@ -151,8 +191,7 @@ fn run(
 ) -> Result<Outcome> {
     let mut frame_out = vec![0; LARGEST];
     let mut context_out = vec![0; context.map_or(0, size_of_val)];
-    let context_in: Option<Vec<u8>> =
-        context.map(|words| words.iter().flat_map(|word| word.to_ne_bytes()).collect());
+    let context_in = context.map(of_words);
     let mut options = TestRunOptions::new();
     options.data_in = Some(frame);
     options.data_out = Some(&mut frame_out);

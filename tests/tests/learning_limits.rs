@@ -1,6 +1,10 @@
 //! Limits of what is learned, and counts that stay right.
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::resume_unwind,
+    thread::ScopedJoinHandle,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Map, MapData, Queue};
@@ -178,21 +182,22 @@ fn counts_stay_right_when_cpus_race() -> Result<()> {
     let lab = lab()?;
     let bench = Bench::new(&lab, &["--xdp", "off"])?;
     let (host, instance) = (bench.host(), &bench.instance);
-    // Two CPUs see the same station at a port each, while a third party removes it. The frames stay as they are, so that
-    // the kernel can run a program on them again and again.
-    let races = [(PORT, SECOND_STATION), (SECOND_PORT, STATION)];
-    for round in 0..10 {
+    bench.add_port("p3", VNI)?;
+    // Two CPUs move the same station from port to port, in opposite orders, while a third party removes it.
+    let mut ports = [PORT, SECOND_PORT, "p3"];
+    for round in 0..3 {
+        let orders = [0, 1].map(|_| {
+            ports.reverse();
+            ports.map(|port| (port, udp_frame(nth(round), REMOTE, 100)))
+        });
         std::thread::scope(|scope| {
-            let racers = races.map(|(port, to)| {
-                let frame = udp_frame(nth(round), to, 100);
-                scope.spawn(move || testrun::tc_again(instance, "from_port", port, &frame, 100_000))
+            let racers = orders.map(|order| {
+                scope.spawn(move || testrun::tc_in_turn(instance, "from_port", &order, 100_000))
             });
-            while !racers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            while !racers.iter().all(ScopedJoinHandle::is_finished) {
                 host.overlay(&["fdb", "flush", "--vni", &VNI.to_string()])?;
             }
-            racers
-                .into_iter()
-                .try_for_each(|racer| racer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            racers.into_iter().try_for_each(|racer| racer.join().unwrap_or_else(|panic| resume_unwind(panic)))
         })?;
         counts_are_right(host, VNI).with_context(|| format!("round {round}"))?;
     }

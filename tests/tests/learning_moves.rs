@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use aya::maps::{HashMap, Map, MapData};
 use nix::sys::signal::Signal;
+use overlay_common::maps::fdb::{FdbEntry, FdbKey, NAME, Origin};
 use overlay_tests::{
     bench::{Bench, Fate, Hook, PORT, REMOTE, SECOND_PORT, SECOND_STATION, STATION, VNI, lab, udp_frame},
     fdb::{ages, counter, counts_are_right, entry, place},
@@ -86,6 +88,41 @@ fn what_a_command_put_somewhere_is_not_moved_and_the_attempt_is_counted() -> Res
     }
     ensure!(place(host, VNI, SECOND_STATION)?.as_deref() == Some(SECOND_PORT));
     ensure!(place(host, VNI, REMOTE)?.as_deref() == Some(VTEP));
+    ensure!(counts_are_right(host, VNI)? == 0);
+    Ok(())
+}
+
+/// Makes the entry of a station one of a control plane, as no command does.
+fn give_to_control_plane(bench: &Bench<'_>, mac: Mac) -> Result<()> {
+    const KEY: usize = size_of::<FdbKey>();
+    const ENTRY: usize = size_of::<FdbEntry>();
+    let path = bench.instance.pins().join("maps").join(NAME);
+    let mut fdb = HashMap::<_, [u8; KEY], [u8; ENTRY]>::try_from(Map::HashMap(MapData::from_pin(path)?))?;
+    let is_meant = |key: &[u8; KEY]| key.starts_with(&VNI.to_ne_bytes()) && key[4..].starts_with(&mac.0);
+    let key = fdb.keys().filter_map(Result::ok).find(is_meant).context("no entry")?;
+    let mut entry = fdb.get(&key, 0)?;
+    // The origin is two bits above the flags of the place, in the fifth byte of a little-endian word.
+    entry[4] = entry[4] & !0b1100 | (Origin::Control as u8) << 2;
+    Ok(fdb.insert(key, entry, 0)?)
+}
+
+#[test]
+fn what_a_control_plane_put_somewhere_is_not_moved_and_the_attempt_is_counted() -> Result<()> {
+    let lab = lab()?;
+    let bench = bench(&lab)?;
+    let host = bench.host();
+    give_to_control_plane(&bench, REMOTE)?;
+    for at in [PORT, SECOND_VTEP, VTEP] {
+        seen_at(&bench, REMOTE, at)?;
+    }
+    let entry = entry(host, VNI, REMOTE)?.context("the station is not known")?;
+    ensure!(entry["origin"] == "control" && entry["remote"] == VTEP, "{entry}");
+    ensure!(counter(host, VNI, "not_moved")? == 2);
+    let vni = VNI.to_string();
+    host.overlay(&["fdb", "flush", "--vni", &vni])?;
+    ensure!(place(host, VNI, REMOTE)?.as_deref() == Some(VTEP), "flushed with what was learned");
+    let flushed = host.overlay_json(&["fdb", "flush", "--vni", &vni, "--origin", "control"])?;
+    ensure!(flushed["removed"] == 1 && place(host, VNI, REMOTE)?.is_none(), "{flushed}");
     ensure!(counts_are_right(host, VNI)? == 0);
     Ok(())
 }

@@ -42,6 +42,74 @@ fn for_mover(wire: &Wire) -> Result<usize> {
     Ok(wire.collect(|frame| frame.bytes.starts_with(&MOVER.0))?.len())
 }
 
+/// A station that moves, and those who send to it.
+struct Chase {
+    /// Where it can be.
+    places: Vec<Wire>,
+    /// Who sends to it: the first on host 1, and one on each other host.
+    senders: Vec<(Mac, Wire)>,
+}
+
+impl Chase {
+    /// Lets the station move [`MOVES`] times, from where it is heard first; where it is then, and when it came there.
+    fn run(&self) -> Result<(usize, Instant)> {
+        let mut last = 0;
+        let mut came = Instant::now();
+        for number in 0..=MOVES {
+            // Any place but the last one.
+            last = (last + 1 + (number.wrapping_mul(2_654_435_761) >> 16) as usize % 3) % self.places.len();
+            if number == MOVES {
+                // What has arrived so far need not be read when it matters.
+                self.drain()?;
+            }
+            let frame = numbered(MOVER, Mac::BROADCAST, number);
+            came = Instant::now();
+            self.places[last].send(&frame)?;
+            // Host 1 has seen it: frames by different ways could overtake each other.
+            self.senders[0].1.expect("the frame of a move", |received| received.bytes == frame)?;
+        }
+        Ok((last, came))
+    }
+
+    fn drain(&self) -> Result<()> {
+        self.places.iter().try_for_each(|place| for_mover(place).map(drop))
+    }
+
+    /// Everybody sends the station a frame.
+    fn call(&self, number: u32) -> Result<()> {
+        self.senders.iter().try_for_each(|(mac, wire)| wire.send(&numbered(*mac, MOVER, number)))
+    }
+
+    /// Calls until everybody is heard at the place `last`.
+    fn converge(&self, last: usize) -> Result<()> {
+        let is_converged = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let caller = scope.spawn(|| {
+                while !is_converged.load(Ordering::Relaxed) {
+                    self.call(0)?;
+                    thread::sleep(Duration::from_micros(100));
+                }
+                anyhow::Ok(())
+            });
+            let mut missing: Vec<Mac> = self.senders.iter().map(|(mac, _)| *mac).collect();
+            let heard = self.places[last].expect("frames from everybody at the last place", |received| {
+                missing.retain(|mac| !received.bytes.starts_with(&[MOVER.0, mac.0].concat()));
+                missing.is_empty()
+            });
+            is_converged.store(true, Ordering::Relaxed);
+            heard?;
+            caller.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// How many frames arrive at each place when everybody sends 300 of them.
+    fn arrivals(&self) -> Result<Vec<usize>> {
+        self.drain()?;
+        (1..=300).try_for_each(|number| self.call(number))?;
+        self.places.iter().map(for_mover).collect()
+    }
+}
+
 #[test]
 fn ten_thousand_moves_of_one_mac_end_at_the_last_place() -> Result<()> {
     let lab = Lab::new(3)?;
@@ -49,66 +117,24 @@ fn ten_thousand_moves_of_one_mac_end_at_the_last_place() -> Result<()> {
     // Two places on host 1, one on each other host; and somebody on each host who will send to the station.
     let mut workloads = mesh::segment(&instances, VNI)?;
     workloads.push(mesh::workload(&instances[0], VNI, 4)?);
-    let places = workloads.iter().map(open).collect::<Result<Vec<_>>>()?;
-    let senders = instances.iter().map(|instance| mesh::workload(instance, VNI, 10 + instance.host.number));
-    let senders = senders.collect::<Result<Vec<_>>>()?;
-    let wires = senders.iter().map(open).collect::<Result<Vec<_>>>()?;
-
-    let mut last = 0;
-    let began = Instant::now();
-    let mut last_move = began;
-    for number in 0..=MOVES {
-        // Any place but the last one.
-        last = (last + 1 + (number.wrapping_mul(2_654_435_761) >> 16) as usize % 3) % places.len();
-        let frame = numbered(MOVER, Mac::BROADCAST, number);
-        if number == MOVES {
-            // What the others have sent so far has arrived, and need not be read when it matters.
-            places.iter().try_for_each(|place| for_mover(place).map(drop))?;
-        }
-        last_move = Instant::now();
-        places[last].send(&frame)?;
-        // Host 1 has seen it: frames by different ways could overtake each other.
-        wires[0].expect("the frame of a move", |received| received.bytes == frame)?;
-    }
-    let moved = last_move - began;
-    let ask = |number| -> Result<()> {
-        senders
-            .iter()
-            .zip(&wires)
-            .try_for_each(|(sender, wire)| wire.send(&numbered(sender.mac, MOVER, number)))
+    let callers = instances.iter().map(|instance| mesh::workload(instance, VNI, 10 + instance.host.number));
+    let callers = callers.collect::<Result<Vec<_>>>()?;
+    let chase = Chase {
+        places: workloads.iter().map(open).collect::<Result<_>>()?,
+        senders: callers.iter().map(|caller| Ok((caller.mac, open(caller)?))).collect::<Result<_>>()?,
     };
-    let mut not_yet: Vec<Mac> = senders.iter().map(|sender| sender.mac).collect();
-    let is_converged = AtomicBool::new(false);
-    let converged = thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_converged.load(Ordering::Relaxed) {
-                ask(0)?;
-                thread::sleep(Duration::from_micros(100));
-            }
-            anyhow::Ok(())
-        });
-        let arrived = places[last].expect("frames from everybody at the last place", |received| {
-            not_yet.retain(|mac| !received.bytes[6..].starts_with(&mac.0));
-            not_yet.is_empty()
-        });
-        is_converged.store(true, Ordering::Relaxed);
-        arrived.map(|_| last_move.elapsed())
-    })?;
 
-    for place in &places {
-        for_mover(place)?;
-    }
-    for number in 1..=300 {
-        ask(number)?;
-    }
-    let arrived = places.iter().map(for_mover).collect::<Result<Vec<_>>>()?;
-    let mut expected = vec![0; places.len()];
-    expected[last] = 300 * senders.len();
+    let began = Instant::now();
+    let (last, came) = chase.run()?;
+    chase.converge(last)?;
+    let (moved, converged) = (came - began, came.elapsed());
+
+    let arrived = chase.arrivals()?;
+    let mut expected = vec![0; arrived.len()];
+    expected[last] = 300 * callers.len();
     ensure!(arrived == expected, "{arrived:?} instead of {expected:?} after the last move");
-
     let entry = fdb::entry(lab.host(1), VNI, MOVER)?.context("the station is not known")?;
-    ensure!(entry["moves"] == MOVES, "{entry}");
-    ensure!(entry["flapping"] == true, "{entry}");
+    ensure!(entry["moves"] == MOVES && entry["flapping"] == true, "{entry}");
     for instance in &instances {
         counts_are_right(instance.host, VNI)?;
     }

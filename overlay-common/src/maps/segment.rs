@@ -3,6 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{fdb::FlapRule, map_data};
+use crate::header::policy::Policy;
 
 /// The map's name: a hash of VNI (`u32`) to [`Segment`].
 pub const NAME: &str = "SEGMENTS";
@@ -31,16 +32,18 @@ pub struct Segment {
     flap_moves: u32,
     flap_window: u32,
     flap_freeze: u32,
+    policy: Policy,
     neighbours: u32,
 }
 
 map_data!(Segment);
 
 impl Default for Segment {
-    /// Learns and floods; learned stations age in [`DEFAULT_AGEING`] seconds.
+    /// Learns and floods; learned stations age in [`DEFAULT_AGEING`] seconds; headers as [`Policy`] has them by default.
     fn default() -> Self {
         Self { flags: LEARNING | FLOOD, ageing: DEFAULT_AGEING, ..Self::zeroed() }
             .with_flap_rule(FlapRule::default())
+            .with_policy(Policy::DEFAULT)
     }
 }
 
@@ -108,6 +111,19 @@ impl Segment {
     #[must_use]
     pub const fn with_flap_rule(self, rule: FlapRule) -> Self {
         Self { flap_moves: rule.moves as u32, flap_window: rule.window, flap_freeze: rule.freeze, ..self }
+    }
+
+    /// How outer headers are filled in, and what is taken on receipt.
+    #[inline(always)]
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The same with another policy for headers.
+    #[must_use]
+    pub const fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     /// Whether ARP and ND are snooped, and answered where the answer is known.

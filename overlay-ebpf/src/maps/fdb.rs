@@ -48,7 +48,15 @@ pub(crate) fn put_at(entry: &mut FdbEntry, seen: Standing, vni: Vni, place: Plac
 /// Removes an entry, if it still stands as it was `seen`: of several CPUs that try at once, one succeeds.
 #[inline(always)]
 pub(crate) fn remove(key: FdbKey, entry: &mut FdbEntry, seen: Standing) -> bool {
-    exchange(entry, seen, Standing::NOWHERE) && FDB.remove(key).is_ok()
+    if !exchange(entry, seen, Standing::NOWHERE) {
+        return false;
+    }
+    if FDB.remove(key).is_ok() {
+        return true;
+    }
+    // The kernel was busy with the map, or gave the entry's memory to another station meanwhile.
+    exchange(entry, Standing::NOWHERE, seen);
+    false
 }
 
 #[inline(always)]

@@ -13,8 +13,8 @@ use crate::atomic;
 #[btf_map]
 static LEARNED: HashMap<LearnedKey, u64, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
 
-/// How many stations are learned in a segment, or behind a port. Userspace waits for the programs that may have it before
-/// it removes it.
+/// How many stations are learned in a segment, or behind a port. Userspace removes it when no program has it
+/// any more.
 #[derive(Clone, Copy)]
 pub(crate) struct Count(*mut u64);
 

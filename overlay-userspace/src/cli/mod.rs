@@ -2,6 +2,7 @@
 
 mod completions;
 mod fdb;
+mod headers;
 mod neigh;
 mod output;
 mod parse;

@@ -26,6 +26,9 @@ pub(super) enum Tunnel {
         /// Stations behind the remote VTEP
         #[arg(long = "mac", value_name = "MAC", num_args = 1.., value_parser = station)]
         macs: Vec<MacAddr>,
+        /// UDP port that the remote VTEP listens on [default: that of the local VTEP]
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+        port: Option<u16>,
         /// Send UDP checksums to the remote VTEP, which has to be one over IPv6; zeros unless given (RFC 6935)
         #[arg(long)]
         udp6_csum: bool,
@@ -58,6 +61,7 @@ struct Row {
     vni: u32,
     remote: String,
     vtep: u16,
+    port: u16,
     udp6_csum: bool,
     next_hop: Option<NextHop>,
 }
@@ -73,8 +77,8 @@ impl Tunnel {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
-            Self::Add { tunnel: Ends { vni, remote }, macs, udp6_csum, exist_ok } => {
-                let settings = Settings { udp_checksum: udp6_csum };
+            Self::Add { tunnel: Ends { vni, remote }, macs, port, udp6_csum, exist_ok } => {
+                let settings = Settings { udp_checksum: udp6_csum, port };
                 exist_ok.apply(tunnel::add(&instance, &netlink, vni, remote, settings, &macs).await)
             }
             Self::Del { tunnel: Ends { vni, remote }, missing_ok } => {
@@ -102,19 +106,21 @@ fn row(view: &tunnel::View, links: &[Link]) -> Row {
         vni: view.vni.get(),
         remote: view.remote.to_string(),
         vtep: view.vtep.get(),
+        port: view.port,
         udp6_csum: view.udp_checksum,
         next_hop,
     }
 }
 
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(["VNI", "REMOTE", "VTEP", "UDP6-CSUM", "DEV", "NEXT HOP", "MTU"]);
+    let mut table = Table::new(["VNI", "REMOTE", "VTEP", "PORT", "UDP6-CSUM", "DEV", "NEXT HOP", "MTU"]);
     for row in rows {
         let hop = row.next_hop.as_ref();
         table.row([
             row.vni.to_string(),
             row.remote.clone(),
             row.vtep.to_string(),
+            row.port.to_string(),
             if row.udp6_csum { "yes" } else { "-" }.to_owned(),
             or_dash(hop.map(|hop| &hop.dev)),
             or_dash(hop.map(|hop| &hop.mac)),

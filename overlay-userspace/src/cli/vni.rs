@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     Session,
+    headers::{Headers, Shown},
     output::{Table, out_of},
     parse::{ExistOk, MissingOk, Switch, Unknown},
 };
@@ -70,6 +71,8 @@ pub(super) struct Settings {
     /// Leave a station that flaps where it is for so long; 0: let it move on [default: 0]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=LONGEST))]
     flap_freeze: Option<u32>,
+    #[command(flatten)]
+    headers: Headers,
     /// Answer ARP and ND for stations whose addresses are known [default: off]
     #[arg(long, value_enum)]
     suppress: Option<Switch>,
@@ -90,6 +93,7 @@ impl From<Settings> for Change {
             learning: settings.learning.map(bool::from),
             flood: settings.flood.map(bool::from),
             ageing: settings.ageing,
+            headers: settings.headers.into(),
             learn_limit: settings.learn_limit,
             flap_moves: settings.flap_moves,
             flap_window: settings.flap_window,
@@ -126,6 +130,8 @@ struct Row {
     snoop_dhcp: bool,
     ports: Vec<String>,
     remotes: Vec<String>,
+    #[serde(flatten)]
+    headers: Shown,
 }
 
 impl Vni {
@@ -177,14 +183,16 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         snoop_dhcp: view.settings.snoop_dhcp(),
         ports: view.ports.into_iter().map(name_of).collect(),
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
+        headers: view.settings.policy().into(),
     }
 }
 
 fn table(rows: &[Row]) -> Table {
     let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
     let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
-    let mut table =
-        Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "LEARNED", "SUPPRESS", "PORTS", "REMOTES"]);
+    let mut table = Table::new([
+        "VNI", "LEARNING", "FLOOD", "AGEING", "LEARNED", "SUPPRESS", "PORTS", "REMOTES", "HEADERS",
+    ]);
     for row in rows {
         table.row([
             row.vni.to_string(),
@@ -195,6 +203,7 @@ fn table(rows: &[Row]) -> Table {
             on_off(row.suppress),
             list(&row.ports),
             list(&row.remotes),
+            row.headers.particulars(),
         ]);
     }
     table

@@ -206,7 +206,10 @@ fn checked(checksum: u16, bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use overlay_common::{Family, Vni, header::outer};
+    use overlay_common::{
+        Family, Vni,
+        header::{fields::Fields, outer, traits::Traits},
+    };
 
     use super::*;
 
@@ -229,7 +232,15 @@ mod tests {
         let template = outer::Template::ipv4([10, 0, 0, 1], [10, 0, 0, 2], VXLAN_PORT);
         let len = u32::try_from(inner.len()).unwrap();
         let mut packet = [0; outer::IPV4_LEN];
-        let fields = outer::Fields { vni: Vni::new(100).unwrap(), frame_len: len, flow_hash: 50000 };
+        let fields = Fields {
+            vni: Vni::new(100).unwrap(),
+            frame_len: len,
+            flow_hash: 50000,
+            source_port: 50000,
+            id: 0,
+            traits: Traits::new(0, 64, 0x40),
+            mark: 0,
+        };
         template.write_ipv4(&mut packet, &ethernet, &fields);
         [&packet, inner].concat()
     }
