@@ -114,6 +114,14 @@ impl Settings {
     }
 }
 
+/// What becomes of ARP and ND.
+#[derive(Serialize)]
+struct Suppression {
+    suppress: bool,
+    suppress_unknown: &'static str,
+    snoop_dhcp: bool,
+}
+
 #[derive(Serialize)]
 struct Row {
     vni: u32,
@@ -125,9 +133,8 @@ struct Row {
     flap_moves: u16,
     flap_window_s: u32,
     flap_freeze_s: u32,
-    suppress: bool,
-    suppress_unknown: &'static str,
-    snoop_dhcp: bool,
+    #[serde(flatten)]
+    suppression: Suppression,
     ports: Vec<String>,
     remotes: Vec<String>,
     #[serde(flatten)]
@@ -178,9 +185,11 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         flap_moves: rule.moves,
         flap_window_s: rule.window,
         flap_freeze_s: rule.freeze,
-        suppress: view.settings.suppress(),
-        suppress_unknown: if view.settings.drops_unknown_neighbour() { "drop" } else { "flood" },
-        snoop_dhcp: view.settings.snoop_dhcp(),
+        suppression: Suppression {
+            suppress: view.settings.suppress(),
+            suppress_unknown: if view.settings.drops_unknown_neighbour() { "drop" } else { "flood" },
+            snoop_dhcp: view.settings.snoop_dhcp(),
+        },
         ports: view.ports.into_iter().map(name_of).collect(),
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
         headers: view.settings.policy().into(),
@@ -200,7 +209,7 @@ fn table(rows: &[Row]) -> Table {
             on_off(row.flood),
             if row.ageing_s == 0 { "never".to_owned() } else { format!("{}s", row.ageing_s) },
             out_of(row.learned, row.learn_limit),
-            on_off(row.suppress),
+            on_off(row.suppression.suppress),
             list(&row.ports),
             list(&row.remotes),
             row.headers.particulars(),
