@@ -122,6 +122,14 @@ impl Settings {
     }
 }
 
+/// What becomes of ARP and ND.
+#[derive(Serialize)]
+struct Suppression {
+    suppress: bool,
+    suppress_unknown: &'static str,
+    snoop_dhcp: bool,
+}
+
 #[derive(Serialize)]
 struct Row {
     vni: u32,
@@ -135,9 +143,8 @@ struct Row {
     flap_moves: u16,
     flap_window_s: u32,
     flap_freeze_s: u32,
-    suppress: bool,
-    suppress_unknown: &'static str,
-    snoop_dhcp: bool,
+    #[serde(flatten)]
+    suppression: Suppression,
     ports: Vec<String>,
     remotes: Vec<String>,
     #[serde(flatten)]
@@ -198,9 +205,11 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         flap_moves: rule.moves,
         flap_window_s: rule.window,
         flap_freeze_s: rule.freeze,
-        suppress: view.settings.suppress(),
-        suppress_unknown: if view.settings.drops_unknown_neighbour() { "drop" } else { "flood" },
-        snoop_dhcp: view.settings.snoop_dhcp(),
+        suppression: Suppression {
+            suppress: view.settings.suppress(),
+            suppress_unknown: if view.settings.drops_unknown_neighbour() { "drop" } else { "flood" },
+            snoop_dhcp: view.settings.snoop_dhcp(),
+        },
         ports: view.ports.into_iter().map(name_of).collect(),
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
         headers: view.settings.policy().into(),
@@ -232,7 +241,7 @@ fn table(rows: &[Row]) -> Table {
             row.mtu.map_or_else(|| "auto".to_owned(), |mtu| mtu.to_string()),
             row.clamp_mss.clone(),
             out_of(row.learned, row.learn_limit),
-            on_off(row.suppress),
+            on_off(row.suppression.suppress),
             list(&row.ports),
             list(&row.remotes),
             row.headers.particulars(),
