@@ -37,6 +37,10 @@ drop_reasons! {
     SamePort = "same-port",
     /// The destination MAC is unknown and the segment does not flood.
     UnknownUnicast = "unknown-unicast",
+    /// A station asks for one that no neighbour is known for, and the segment is set not to flood such requests.
+    NeighbourUnknown = "neighbour-unknown",
+    /// The kernel would not let an answer to ARP or ND be written.
+    AnswerFailed = "answer-failed",
     /// A frame to be flooded, in a segment with nobody else in it.
     NoReceivers = "no-receivers",
     /// An entry names a remote VTEP that is gone.

@@ -102,6 +102,13 @@ impl Inner {
         Size { packets: self.packets, bytes: self.fields.frame_len }
     }
 
+    /// Whether it fits the MTU of its segment.
+    #[inline(always)]
+    pub(crate) fn fits(&self, segment: &Segment) -> bool {
+        let ethernet_len = (eth::LEN + self.frame.tags_len()) as u32;
+        segment.mtu().is_none_or(|mtu| self.largest <= u32::from(mtu) + ethernet_len)
+    }
+
     /// The same with its sum, for VTEPs that want checksums.
     #[inline(always)]
     pub(crate) fn with_sum(self, sum: u16) -> Self {
@@ -159,17 +166,20 @@ pub(crate) fn wants_sum(id: VtepId) -> bool {
     vteps::get(id).is_some_and(Vtep::udp_checksum)
 }
 
-/// Encapsulates a frame and sends it to the VTEP `id`.
+/// Encapsulates a frame and sends it to the VTEP `id`. A frame that is too big for it is as it was.
 #[inline(always)]
-pub(crate) fn send(skb: &mut Skb, id: VtepId, inner: &Inner) -> Verdict {
+pub(crate) fn send(skb: &mut Skb, id: VtepId, inner: &Inner) -> Outcome {
     match send_apart(skb.raw(), id.index(), inner) {
-        DROPPED => Verdict::Copied,
-        action => Verdict::Redirected(action as i32),
+        DROPPED => Ok(Verdict::Copied),
+        TOO_BIG => Err(DropReason::TooBig),
+        action => Ok(Verdict::Redirected(action as i32)),
     }
 }
 
 /// What [`send_apart`] returns for a frame that was dropped and counted.
 const DROPPED: i64 = 0;
+/// What it returns for one that is too big, and not counted.
+const TOO_BIG: i64 = -1;
 
 /// In a stack frame of its own, since the caller's is short; else what the redirect helper returned.
 #[inline(never)]
@@ -182,6 +192,7 @@ fn send_apart(skb: *mut __sk_buff, id: u32, inner: &Inner) -> i64 {
     match sent {
         Ok(Verdict::Redirected(action)) => i64::from(action),
         Ok(Verdict::NotOurs | Verdict::Copied) => DROPPED,
+        Err(DropReason::TooBig) => TOO_BIG,
         Err(reason) => {
             drops::count(reason);
             DROPPED
@@ -220,10 +231,10 @@ impl Target {
     /// Sends a frame that has room for the outer headers.
     #[inline(always)]
     pub(crate) fn send_with_room(self, skb: &mut Skb, inner: &Inner, room: Room) -> Outcome {
-        let hop = match (&self.way, self.vtep.family()) {
-            (Way::Resolved(hop), _) => hop,
-            (Way::Unresolved { .. }, Family::Ipv4) => &NextHop::NONE_IPV4,
-            (Way::Unresolved { .. }, Family::Ipv6) => &NextHop::NONE_IPV6,
+        let hop = match (self.way.hop, self.vtep.family()) {
+            (Some(hop), _) => hop,
+            (None, Family::Ipv4) => &NextHop::NONE_IPV4,
+            (None, Family::Ipv6) => &NextHop::NONE_IPV6,
         };
         match self.vtep.family() {
             Family::Ipv4 => {
@@ -235,27 +246,23 @@ impl Target {
                 self.write_ipv6(headers, hop, inner);
             }
         }
-        let is_resolved = matches!(self.way, Way::Resolved(_));
         if room == Room::Plain
-            && !(is_resolved && inner.gso == Gso::None)
+            && !(self.way.hop.is_some() && inner.gso == Gso::None)
             && inner.frame.payload() != Payload::from(self.vtep.family())
         {
             skb.announce().map_err(|_| DropReason::EncapFailed)?;
         }
         counters::sent(inner.vni(), Some(self.id), inner.size());
-        match self.way {
-            Way::Resolved(hop) => redirect::to_device(hop.uplink().ok_or(DropReason::NoRoute)?),
-            Way::Unresolved { uplink, via, .. } => redirect::to_neighbour(uplink, via),
+        match self.way.hop {
+            Some(hop) => redirect::to_device(hop.uplink().ok_or(DropReason::NoRoute)?),
+            None => redirect::to_neighbour(self.way.uplink().ok_or(DropReason::NoRoute)?, self.way.via),
         }
     }
 
     /// The next hop that a copy can be sent to: only the frame itself can have the kernel resolve one.
     #[inline(always)]
     pub(crate) fn copy_hop(&self) -> Option<&'static NextHop> {
-        match self.way {
-            Way::Resolved(hop) => Some(hop),
-            Way::Unresolved { last, .. } => last,
-        }
+        self.way.hop.or(self.way.last)
     }
 
     /// Sends a copy of a frame that has room for the outer headers.

@@ -1,18 +1,52 @@
 //! Frames that need a closer look before they go on. Programs of their own have it, so that the hot path stays short.
 
-use overlay_common::maps::{jump::Jump, segment::Segment};
+use overlay_common::{
+    header::{dhcp, eth::Payload, ipv6, nd},
+    maps::{jump::Jump, segment::Segment},
+};
 
-use crate::{frame::Frame, skb::Skb};
+use crate::{clamp_mss, frame::Frame, hear::NETWORK, packet::Packet as _, skb::Skb};
 
 /// The program that a frame from a port goes to first; it hands the frame on to [`Jump::ForwardFromPort`].
 #[inline(always)]
-pub(crate) fn from_port(_skb: &Skb, _segment: &Segment, _frame: &Frame) -> Option<Jump> {
+pub(crate) fn from_port(skb: &Skb, segment: &Segment, frame: &Frame) -> Option<Jump> {
+    if segment.suppress() && may_tell_of_neighbours(skb, segment, frame) {
+        return Some(Jump::SuppressFromPort);
+    }
+    if segment.clamps_mss() && clamp_mss::is_handshake(skb, frame) {
+        return Some(Jump::ClampMssFromPort);
+    }
     None
 }
 
 /// The program that a frame out of a tunnel, whose outer headers are off, goes to first; it hands the frame on to
 /// [`Jump::ForwardFromTunnel`].
 #[inline(always)]
-pub(crate) fn from_tunnel(_skb: &Skb, _segment: &Segment, _frame: &Frame) -> Option<Jump> {
+pub(crate) fn from_tunnel(skb: &Skb, segment: &Segment, frame: &Frame) -> Option<Jump> {
+    if segment.suppress() && may_tell_of_neighbours(skb, segment, frame) {
+        return Some(Jump::SnoopFromTunnel);
+    }
+    if segment.clamps_mss() && clamp_mss::is_handshake(skb, frame) {
+        return Some(Jump::ClampMssFromTunnel);
+    }
     None
+}
+
+/// Bytes of a network header that tell: of IPv6, and the type of what follows if that is `ICMPv6`.
+const TELLING: usize = ipv6::LEN + 1;
+
+/// Whether a frame may be ARP, ND or, where that counts too, DHCP. IPv6 that is not linear may be. What is behind VLAN tags
+/// that are kept is of a network of its own, whose addresses the segment does not tell from its other ones.
+#[inline(always)]
+fn may_tell_of_neighbours(skb: &Skb, segment: &Segment, frame: &Frame) -> bool {
+    if frame.tags_len() != 0 {
+        return false;
+    }
+    let bytes = skb.get::<[u8; TELLING]>(NETWORK);
+    match frame.payload() {
+        Payload::Ipv6 => bytes.is_none_or(|bytes| nd::may_be(bytes[6], bytes[ipv6::LEN])),
+        Payload::Ipv4 => segment.snoop_dhcp() && bytes.is_some_and(dhcp::may_be),
+        Payload::Other => frame.is_arp(),
+        Payload::Vlan => false,
+    }
 }

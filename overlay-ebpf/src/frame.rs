@@ -4,7 +4,7 @@
 //! are those of a frame without. They are among its bytes only inside a tunnel packet, and put back where the frame leaves.
 //! So whoever looks into a frame that was handed over need not know of tags.
 
-use network_types::eth::EthHdr;
+use network_types::eth::{EthHdr, EtherType};
 use overlay_common::{
     DropReason, MacAddr,
     header::{
@@ -119,6 +119,20 @@ impl Frame {
     pub(crate) fn size(&self, skb: &Skb) -> Size {
         let size = skb.size();
         Size { bytes: size.bytes + u32::from(self.tags_len), ..size }
+    }
+
+    /// Whether it carries ARP.
+    #[inline(always)]
+    pub(crate) fn is_arp(&self) -> bool {
+        self.header.ether_type == EtherType::Arp as u16
+    }
+
+    /// The header, without tags, of a frame the other way, of the same kind.
+    #[inline(always)]
+    pub(crate) fn reversed(&self) -> [u8; eth::LEN] {
+        let EthHdr { dst_addr, src_addr, .. } = self.header;
+        Self { header: EthHdr { dst_addr: src_addr, src_addr: dst_addr, ..self.header }, ..*self }
+            .plain_bytes()
     }
 
     /// The header's bytes without tags.

@@ -84,7 +84,14 @@ fn forward<const AGAIN: bool>(
                 }
                 inner = inner.with_sum(inner_sum::of(skb, 1));
             }
-            Ok(encap::send(skb, id, &inner))
+            let sent =
+                if inner.fits(segment) { encap::send(skb, id, &inner) } else { Err(DropReason::TooBig) };
+            if let Err(DropReason::TooBig) = sent {
+                skb.hand_over_vtep(id);
+                skb.hand_over(vni.get());
+                return jumps::jump(skb, Jump::TooBigFromPort);
+            }
+            sent
         }
         Some(Place::Port { device: to, .. }) if to == device => Err(DropReason::SamePort),
         Some(Place::Port { device: to, peer }) => {

@@ -24,6 +24,7 @@ use crate::{
     },
     mark::Mark,
     packet::{self, Packet as _},
+    path_mtu,
     skb::Skb,
     verdict::{Outcome, Verdict},
 };
@@ -69,6 +70,11 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
     }
     match decap::recognise(skb, foreign::listens)? {
         Some((tunnel, span)) => switch::<TAGGED>(skb, tunnel, span),
+        None if !TAGGED && path_mtu::is_news(skb) => {
+            // Without the program, the packet passes all the same.
+            let _ = jumps::jump(skb, Jump::PathMtuFromUplink);
+            Ok(Verdict::NotOurs)
+        }
         None => Ok(Verdict::NotOurs),
     }
 }
@@ -131,6 +137,7 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outc
         (Some(program), _) => program,
         (None, _) => Jump::ForwardFromTunnel,
     };
+    skb.hand_over_vtep(vtep);
     skb.hand_over(vni.get());
     jumps::jump(skb, program)
 }

@@ -2,10 +2,12 @@
 //! first is the segment's VNI. VLAN tags that the frame keeps have two words, which every program on the way leaves as
 //! they are.
 
-use overlay_common::{IfIndex, header::vlan::Tags};
+use overlay_common::{IfIndex, VtepId, header::vlan::Tags};
 
 use crate::skb::Skb;
 
+/// The word for programs that names a remote VTEP.
+const VTEP: usize = 1;
 /// The word for programs that names a port.
 const PORT: usize = 2;
 /// The first of two words for programs that hold VLAN tags.
@@ -23,6 +25,19 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn handed_over(&self) -> u32 {
         self.fields().cb[0]
+    }
+
+    /// Leaves the id of a remote VTEP as well.
+    #[inline(always)]
+    pub(crate) fn hand_over_vtep(&mut self, id: VtepId) {
+        // SAFETY: as in `hand_over`.
+        unsafe { (*self.raw()).cb[VTEP] = id.index() };
+    }
+
+    /// The id of the remote VTEP that was handed over with the frame.
+    #[inline(always)]
+    pub(crate) fn handed_over_vtep(&self) -> Option<VtepId> {
+        VtepId::new(self.fields().cb[VTEP] as u16)
     }
 
     /// Leaves the VLAN tags that the frame keeps for the program that it is handed to.

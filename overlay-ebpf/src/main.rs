@@ -15,6 +15,8 @@
 )]
 
 mod atomic;
+mod checksum;
+mod clamp_mss;
 mod clock;
 mod decap;
 mod deliver;
@@ -32,6 +34,7 @@ mod from_uplink;
 mod from_uplink_xdp;
 mod gso;
 mod handover;
+mod hear;
 mod helper;
 mod inner_sum;
 mod learn;
@@ -39,11 +42,17 @@ mod maps;
 mod mark;
 mod next_hop;
 mod packet;
+mod path_mtu;
 mod reclaim;
 mod redirect;
+mod rewrite;
 mod sighting;
 mod skb;
+mod snoop;
+mod suppress;
+mod sweep;
 mod tagged;
+mod too_big;
 mod verdict;
 mod vlan;
 
@@ -115,6 +124,42 @@ fn tagged_from_uplink(context: TcContext) -> i32 {
 #[classifier]
 fn deliver_to_port(context: TcContext) -> i32 {
     act(deliver::handle(&mut Skb::new(context)))
+}
+
+/// Reached from `from_port`: what may be ARP, ND or DHCP, in a segment that suppresses them.
+#[classifier]
+fn suppress_from_port(context: TcContext) -> i32 {
+    act(suppress::from_port(&mut Skb::new(context)))
+}
+
+/// Reached from `from_uplink`: the same out of a tunnel.
+#[classifier]
+fn snoop_from_tunnel(context: TcContext) -> i32 {
+    act(snoop::from_tunnel(&mut Skb::new(context)))
+}
+
+/// Reached from what sends a frame of a port into a tunnel: it does not fit.
+#[classifier]
+fn too_big_from_port(context: TcContext) -> i32 {
+    act(too_big::handle(&mut Skb::new(context)))
+}
+
+/// Reached from `from_uplink`: what the underlay says about packets that did not fit.
+#[classifier]
+fn path_mtu_from_uplink(context: TcContext) -> i32 {
+    act(Ok(path_mtu::handle(&Skb::new(context))))
+}
+
+/// Reached from `from_port`: a handshake of TCP.
+#[classifier]
+fn clamp_mss_from_port(context: TcContext) -> i32 {
+    act(clamp_mss::from_port(&mut Skb::new(context)))
+}
+
+/// Reached from `from_uplink`: the same.
+#[classifier]
+fn clamp_mss_from_tunnel(context: TcContext) -> i32 {
+    act(clamp_mss::from_tunnel(&mut Skb::new(context)))
 }
 
 /// XDP on an uplink: takes outer headers off early, where that is safe. Takes packets in several buffers, so that it can be

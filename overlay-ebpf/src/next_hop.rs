@@ -20,7 +20,7 @@ use overlay_common::{
 };
 
 use crate::{
-    maps::{next_hops, uplinks},
+    maps::{next_hops, path_mtus, uplinks},
     redirect::Neighbour,
     skb::Skb,
 };
@@ -33,18 +33,30 @@ const AF_INET6: u8 = 10;
 const LOOPBACK: u32 = 1;
 
 /// The way to a remote VTEP.
-pub(crate) enum Way {
-    /// All is known.
-    Resolved(&'static NextHop),
-    /// The neighbour's MAC is not known, or no longer: the kernel has to resolve it.
-    Unresolved {
-        /// The uplink that the route leaves by.
-        uplink: IfIndex,
-        /// The neighbour; `None`: whoever the route names.
-        via: Option<Neighbour>,
-        /// What was known last, by the same uplink.
-        last: Option<&'static NextHop>,
-    },
+///
+/// Plain values that are always set: of an enum the verifier sees parts that were never written.
+pub(crate) struct Way {
+    /// The next hop. `None`: the neighbour's MAC is not known, or no longer, and the kernel has to resolve it.
+    pub(crate) hop: Option<&'static NextHop>,
+    /// Then, the index of the uplink that the route leaves by.
+    uplink: u32,
+    /// Then, the neighbour.
+    pub(crate) via: Neighbour,
+    /// Then, what was known last, by the same uplink.
+    pub(crate) last: Option<&'static NextHop>,
+}
+
+impl Way {
+    #[inline(always)]
+    fn resolved(hop: &'static NextHop) -> Self {
+        Self { hop: Some(hop), uplink: 0, via: Neighbour::OF_ROUTE, last: None }
+    }
+
+    /// The uplink that the route of a neighbour that is not known leaves by.
+    #[inline(always)]
+    pub(crate) fn uplink(&self) -> Option<IfIndex> {
+        IfIndex::new(self.uplink)
+    }
 }
 
 /// Finds the way to `vtep`: this CPU's last answer from the kernel's FIB while that is fresh, else a new one.
@@ -63,12 +75,12 @@ pub(crate) fn find(
     let slot = if vtep.is_multipath() { Slot::of_flow(id, flow_hash) } else { Slot::new(id) };
     let hop = next_hops::get(slot).ok_or(DropReason::UnknownVtep)?;
     if !hop.is_of(slot) || !hop.is_fresh(now) {
-        return look_up(skb, vtep, slot, hop, now, ip_len);
+        return look_up(skb, id, vtep, slot, hop, now, ip_len);
     }
     if hop.mtu() != 0 && ip_len > u32::from(hop.mtu()) {
         return Err(DropReason::TooBig);
     }
-    Ok(Way::Resolved(hop))
+    Ok(Way::resolved(hop))
 }
 
 /// Asks the FIB, and keeps a complete answer in `hop`, the place of `slot`. What it shares out equal-cost routes by is the same for all flows
@@ -76,14 +88,74 @@ pub(crate) fn find(
 #[inline(always)]
 fn look_up(
     skb: &Skb,
+    id: VtepId,
     vtep: &Vtep,
     slot: Slot,
     hop: &'static mut NextHop,
     now: u64,
     ip_len: u32,
 ) -> Result<Way, DropReason> {
+    if ip_len > u32::from(path_mtus::get(id, now)) {
+        return Err(DropReason::TooBig);
+    }
+    let mut params = zeroed();
+    match ask(skb, vtep, slot, ip_len, &mut params) {
+        BPF_FIB_LKUP_RET_SUCCESS => {
+            let uplink = checked(params.ifindex)?;
+            // SAFETY: the kernel has replaced the length by the MTU.
+            let mtu = unsafe { params.__bindgen_anon_1.mtu_result };
+            let ethernet = eth::header(MacAddr::new(params.dmac), MacAddr::new(params.smac), vtep.family());
+            *hop = NextHop::new(uplink, ethernet, mtu, now, slot);
+            // Asked for again, for want of stack to keep it.
+            hop.lower_mtu(path_mtus::get(id, now));
+            Ok(Way::resolved(hop))
+        }
+        BPF_FIB_LKUP_RET_NO_NEIGH => {
+            let uplink = checked(params.ifindex)?;
+            // SAFETY: the kernel has replaced the destination by the gateway, if there is one, of either family.
+            let address = unsafe { params.__bindgen_anon_4.ipv6_dst };
+            let via = Neighbour { family: params.family, address };
+            Ok(unresolved(uplink, via, slot, hop))
+        }
+        // Somebody turned the loopback device's forwarding off.
+        BPF_FIB_LKUP_RET_FWD_DISABLED => {
+            let uplink = vtep.uplink().ok_or(DropReason::NoRoute)?;
+            Ok(unresolved(uplink, Neighbour::OF_ROUTE, slot, hop))
+        }
+        BPF_FIB_LKUP_RET_FRAG_NEEDED => Err(DropReason::TooBig),
+        _ => Err(DropReason::NoRoute),
+    }
+}
+
+/// The largest outer IP packet, in bytes, that gets to `vtep` as far as anybody knows; `None`: nobody does.
+#[inline(always)]
+pub(crate) fn mtu(skb: &Skb, id: VtepId, vtep: &Vtep, now: u64) -> Option<u16> {
+    let slot = Slot::new(id);
+    let hop = next_hops::get(slot)?;
+    if hop.is_of(slot) && hop.is_fresh(now) && hop.mtu() != 0 {
+        return Some(hop.mtu());
+    }
+    let mut params = zeroed();
+    let mtu = match ask(skb, vtep, slot, u32::from(u16::MAX), &mut params) {
+        // SAFETY: the kernel has replaced the length by the MTU.
+        BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_FRAG_NEEDED => unsafe {
+            params.__bindgen_anon_1.mtu_result
+        },
+        _ => hop.mtu(),
+    };
+    Some(mtu.min(path_mtus::get(id, now))).filter(|&mtu| mtu != 0)
+}
+
+/// A question to the FIB, not yet asked.
+#[inline(always)]
+fn zeroed() -> FibParams {
     // SAFETY: zero is a value of every field.
-    let mut params: FibParams = unsafe { MaybeUninit::zeroed().assume_init() };
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+/// Asks the FIB for the way of an outer IP packet of `ip_len` bytes; its code. `params` are zero, and hold the answer then.
+#[inline(always)]
+fn ask(skb: &Skb, vtep: &Vtep, slot: Slot, ip_len: u32, params: &mut FibParams) -> u32 {
     params.ifindex = LOOPBACK;
     params.l4_protocol = IpProto::Udp as u8;
     params.sport = (slot.lot() as u16).to_be();
@@ -104,39 +176,14 @@ fn look_up(
         }
     }
     // SAFETY: the context is valid and `params` as long as said.
-    let code =
-        unsafe { bpf_fib_lookup(skb.as_ptr(), &raw mut params, mem::size_of::<FibParams>() as i32, 0) };
-    match code as u32 {
-        BPF_FIB_LKUP_RET_SUCCESS => {
-            let uplink = checked(params.ifindex)?;
-            // SAFETY: the kernel has replaced the length by the MTU.
-            let mtu = unsafe { params.__bindgen_anon_1.mtu_result };
-            let ethernet = eth::header(MacAddr::new(params.dmac), MacAddr::new(params.smac), vtep.family());
-            *hop = NextHop::new(uplink, ethernet, mtu, now, slot);
-            Ok(Way::Resolved(hop))
-        }
-        BPF_FIB_LKUP_RET_NO_NEIGH => {
-            let uplink = checked(params.ifindex)?;
-            // SAFETY: the kernel has replaced the destination by the gateway, if there is one, of either family.
-            let address = unsafe { params.__bindgen_anon_4.ipv6_dst };
-            let via = Some(Neighbour { family: params.family, address });
-            Ok(unresolved(uplink, via, slot, hop))
-        }
-        // Somebody turned the loopback device's forwarding off.
-        BPF_FIB_LKUP_RET_FWD_DISABLED => {
-            let uplink = vtep.uplink().ok_or(DropReason::NoRoute)?;
-            Ok(unresolved(uplink, None, slot, hop))
-        }
-        BPF_FIB_LKUP_RET_FRAG_NEEDED => Err(DropReason::TooBig),
-        _ => Err(DropReason::NoRoute),
-    }
+    unsafe { bpf_fib_lookup(skb.as_ptr(), params, mem::size_of::<FibParams>() as i32, 0) as u32 }
 }
 
 /// A way that the kernel has to find.
 #[inline(always)]
-fn unresolved(uplink: IfIndex, via: Option<Neighbour>, slot: Slot, hop: &'static NextHop) -> Way {
+fn unresolved(uplink: IfIndex, via: Neighbour, slot: Slot, hop: &'static NextHop) -> Way {
     let last = if hop.is_of(slot) && hop.uplink() == Some(uplink) { Some(hop) } else { None };
-    Way::Unresolved { uplink, via, last }
+    Way { hop: None, uplink: uplink.get(), via, last }
 }
 
 /// The uplink with that index.

@@ -8,11 +8,14 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use network_types::{
+    arp::ArpHdr,
     eth::EthHdr,
     ip::{Ipv4Hdr, Ipv6Hdr},
     udp::UdpHdr,
     vxlan::VxlanHdr,
 };
+
+use overlay_common::header::nd;
 
 use crate::helper::{Refused, done};
 use crate::skb::Skb;
@@ -36,6 +39,12 @@ unsafe impl Bytes for Ipv6Hdr {}
 unsafe impl Bytes for UdpHdr {}
 // SAFETY: byte arrays, `repr(C)`.
 unsafe impl Bytes for VxlanHdr {}
+// SAFETY: bytes and byte arrays, `repr(C)`.
+unsafe impl Bytes for ArpHdr {}
+// SAFETY: the same.
+unsafe impl Bytes for nd::Packet {}
+// SAFETY: the same.
+unsafe impl Bytes for nd::Answer {}
 
 /// A packet whose bytes can be read in place.
 pub(crate) trait Packet {

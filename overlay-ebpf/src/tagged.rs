@@ -23,8 +23,9 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let device = skb.device().ok_or(DropReason::UnknownPort)?;
     let port = ports::get(device).ok_or(DropReason::UnknownPort)?;
     let (vni, segment, tags) = admit(skb, device, port)?;
-    let frame = Frame::parse(skb, 0)?.with_tags(tags);
     skb.hand_over_tags(tags);
+    // What is read back the verifier takes for any tags at once.
+    let frame = Frame::handed_over(skb)?;
     skb.hand_over(vni.get());
     learn(skb, vni, segment, frame.source(), from_port::place_of(device, port), clock::now());
     let program = examine::from_port(skb, segment, &frame).unwrap_or(Jump::ForwardFromPort);

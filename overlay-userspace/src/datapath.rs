@@ -7,8 +7,8 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    ageing, config, counters, drops, fdb, flood, jump, jump::Jump, learned, member, next_hop, port, segment,
-    uplink, vlan, vtep,
+    ageing, answers, config, counters, drops, fdb, flood, jump, jump::Jump, learned, member, neighbour,
+    next_hop, notices, path_mtu, port, segment, swept, uplink, vlan, vtep, vtep_ids,
 };
 
 use crate::{
@@ -21,9 +21,10 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 17] = [
+const MAPS: [&str; 23] = [
     ageing::NAME,
     ageing::RECLAIMED,
+    answers::NAME,
     config::NAME,
     counters::NAME,
     drops::NAME,
@@ -32,13 +33,18 @@ const MAPS: [&str; 17] = [
     learned::NAME,
     jump::NAME,
     member::NAME,
+    neighbour::NAME,
     next_hop::NAME,
+    notices::NAME,
+    path_mtu::NAME,
     port::NAME,
     segment::NAME,
+    swept::NAME,
     uplink::NAME,
     vlan::NAME,
     vlan::TAGS_NAME,
     vtep::NAME,
+    vtep_ids::NAME,
 ];
 
 /// TC ingress of a port.

@@ -20,6 +20,8 @@ pub mod instance;
 pub mod logs;
 pub mod maps;
 pub mod membership;
+pub mod mtu;
+pub mod neigh;
 pub mod netlink;
 pub mod netns;
 pub mod port;

@@ -6,7 +6,7 @@ use overlay_common::{
         fdb::{FlapRule, Removal},
         flood::FloodList,
         learned::LearnedKey,
-        segment::Segment,
+        segment::{ClampMss, Segment},
     },
 };
 
@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     fdb, grace, headers,
     instance::Instance,
-    maps,
+    maps, neigh,
     netlink::{Link, Netlink},
     undo::Undo,
 };
@@ -29,6 +29,10 @@ pub struct Change {
     pub flood: Option<bool>,
     /// Seconds after which a learned station that sends nothing is forgotten; 0: never.
     pub ageing: Option<u32>,
+    /// The largest IP packet that goes into tunnels, in bytes; none: what their paths carry.
+    pub mtu: Option<Option<u16>>,
+    /// What the MSS of TCP handshakes is lowered to.
+    pub clamp_mss: Option<ClampMss>,
     /// How many stations can be learned at a time; 0: any number.
     pub learn_limit: Option<u32>,
     /// How many moves within the window are flapping; 0: none are.
@@ -41,6 +45,12 @@ pub struct Change {
     pub keeps_vlan: Option<bool>,
     /// How outer headers are filled in.
     pub headers: headers::Change,
+    /// Whether ARP and ND are answered where the answer is known.
+    pub suppress: Option<bool>,
+    /// Whether requests for addresses that are not known are dropped instead of flooded.
+    pub drop_unknown_neighbour: Option<bool>,
+    /// Whether addresses are learned from DHCP too.
+    pub snoop_dhcp: Option<bool>,
 }
 
 impl Change {
@@ -58,6 +68,23 @@ impl Change {
             .with_ageing(self.ageing.unwrap_or(segment.ageing()))
             .with_vlan_kept(self.keeps_vlan.unwrap_or(segment.keeps_vlan()))
             .with_policy(self.headers.apply(*segment.policy()))
+            .with_suppress(self.suppress.unwrap_or(segment.suppress()))
+            .with_unknown_neighbour_dropped(
+                self.drop_unknown_neighbour.unwrap_or(segment.drops_unknown_neighbour()),
+            )
+            .with_snoop_dhcp(self.snoop_dhcp.unwrap_or(segment.snoop_dhcp()))
+            .with_mtu(self.mtu.unwrap_or(segment.mtu()))
+            .with_clamp_mss(self.clamp_mss.unwrap_or(segment.clamp_mss()))
+    }
+
+    /// Refuses to turn on what does nothing in the segment as it will be.
+    fn check(self, segment: Segment) -> Result<()> {
+        let idle = match (segment.suppress(), self.drop_unknown_neighbour, self.snoop_dhcp) {
+            (false, Some(true), _) => "--suppress-unknown drop",
+            (false, _, Some(true)) => "--snoop-dhcp on",
+            _ => return Ok(()),
+        };
+        Err(Error::Usage(format!("{idle} does nothing without --suppress on; name both")))
     }
 }
 
@@ -86,6 +113,7 @@ pub async fn add(instance: &Instance, netlink: &Netlink, vni: Vni, change: Chang
         return Err(Error::Exists(format!("VNI {vni} exists already; `overlay vni set` changes it")));
     }
     check(&change.apply(Segment::default()))?;
+    change.check(change.apply(Segment::default()))?;
     refuse_foreign(instance, &netlink.links().await?, vni)?;
     let mut undo = Undo::new();
     create(instance, vni, change, &mut undo)?;
@@ -128,6 +156,7 @@ fn forget(instance: &Instance, vni: Vni) -> Result<()> {
     grace::wait();
     maps::fdb::purge(instance, Removal::ALL.vni(vni))?;
     maps::learned::stop(instance, LearnedKey::segment(vni))?;
+    maps::neighbours::remove_where(instance, |key, _| key.vni() == Some(vni))?;
     maps::counters::stop(instance, vni, None)
 }
 
@@ -153,13 +182,21 @@ fn refuse_foreign(instance: &Instance, links: &[Link], vni: Vni) -> Result<()> {
 /// [`Error::Missing`] if it is not there; [`Error::Failed`] if more stations are learned than shall be.
 pub fn set(instance: &Instance, vni: Vni, change: Change) -> Result<()> {
     let mut segments = maps::segments(instance)?;
-    let segment = change.apply(segments.get(vni.get())?.ok_or_else(|| missing(vni))?);
+    let before = segments.get(vni.get())?.ok_or_else(|| missing(vni))?;
+    let segment = change.apply(before);
     check(&segment)?;
+    change.check(segment)?;
     if change.learn_limit.is_some() {
         let learned = maps::learned::count(instance, LearnedKey::segment(vni))?;
         fdb::check_limit(segment.learn_limit(), learned, &format!("VNI {vni}"), &format!("--vni {vni}"))?;
     }
-    segments.put(vni.get(), &segment)
+    segments.put(vni.get(), &segment)?;
+    if segment.suppress() || !before.suppress() {
+        return Ok(());
+    }
+    // Nothing keeps them true any more.
+    grace::wait();
+    neigh::flush(instance, vni).map(drop)
 }
 
 /// Refuses settings that do not fit each other.

@@ -38,6 +38,8 @@ pub struct View {
     pub port: u16,
     /// How packets last left for it, if any did.
     pub next_hop: Option<NextHop>,
+    /// What the underlay said about packets that were too big for it, if that still counts, and for how many seconds.
+    pub told_mtu: Option<(u16, u64)>,
 }
 
 /// How a remote VTEP shall be reached.
@@ -216,6 +218,7 @@ fn claim<'a>(instance: &'a Instance, vtep: &Vtep, undo: &mut Undo<'a>) -> Result
     if vtep.is_multipath() {
         maps::next_hops::forget_flows(instance)?;
     }
+    maps::path_mtus::forget(instance, id)?;
     undo.push(move || {
         let _ = Vteps::open(instance).and_then(|mut vteps| vteps.clear(id));
     });
@@ -305,6 +308,7 @@ async fn neighbour(netlink: &Netlink, vtep: &Vtep) -> Option<(IfIndex, IpAddr)> 
 pub fn show(instance: &Instance) -> Result<Vec<View>> {
     let vteps = Vteps::open(instance)?;
     let mut views = Vec::new();
+    let now = fdb::now()?;
     for (key, id) in maps::members(instance)?.entries()? {
         let id = u16::try_from(id).ok().and_then(VtepId::new);
         let (Some(vni), Some(vtep)) = (key.vni(), id) else { continue };
@@ -313,7 +317,9 @@ pub fn show(instance: &Instance) -> Result<Vec<View>> {
         let next_hop = hops.into_iter().filter(|hop| hop.uplink().is_some()).max_by_key(NextHop::fresh_until);
         let Some(known) = vteps.get(vtep)? else { continue };
         let (udp_checksum, port) = (known.udp_checksum(), known.outer().port());
-        views.push(View { vni, remote: key.remote(), vtep, udp_checksum, port, next_hop });
+        let told = maps::path_mtus::read(instance, vtep)?;
+        let told_mtu = told.mtu(now).map(|mtu| (mtu, told.seconds_left(now)));
+        views.push(View { vni, remote: key.remote(), vtep, udp_checksum, port, next_hop, told_mtu });
     }
     Ok(views)
 }

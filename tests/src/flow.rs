@@ -1,89 +1,73 @@
-//! A TCP connection that goes on while something else happens.
+//! One TCP connection that never pauses, to see how it fares when something changes.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{IpAddr, TcpListener, TcpStream},
+    net::{IpAddr, Shutdown, TcpListener, TcpStream},
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     netns::NetNs,
+    process::wait_until,
     traffic::{PATIENCE, join},
 };
 
-/// Bytes of one message: more than fit one packet.
-const MESSAGE: usize = 6000;
+/// How many bytes in a row differ from those behind them: a prime, so that no offset is like another nearby.
+const PERIOD: usize = 251;
+const CHUNK: usize = PERIOD * 64;
+/// How long a socket may be stuck before the flow is taken for dead.
+const STUCK: Duration = Duration::from_secs(20);
 
-/// How long the connection may stand still: TCP doubles its pauses.
-const STANDSTILL: Duration = Duration::from_secs(15);
-
-/// How long the receiver waits before it looks whether it is over.
-const TURN: Duration = Duration::from_millis(100);
-
-/// Messages to and fro on one connection, until stopped.
-#[derive(Debug)]
+/// A TCP connection over which one side sends all the time.
 pub struct Flow {
+    received: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
-    answered: Arc<(Mutex<u64>, Condvar)>,
     client: Option<JoinHandle<Result<()>>>,
     server: Option<JoinHandle<Result<()>>>,
 }
 
 impl Flow {
-    /// Connects, and waits for the first answer.
+    /// Connects, and starts to send.
     pub fn start(from: &NetNs, to: &NetNs, address: IpAddr) -> Result<Self> {
         let listener = to.enter(|| Ok(TcpListener::bind((address, 0))?))?;
         let target = listener.local_addr()?;
-        let client = from.enter(|| Ok(TcpStream::connect_timeout(&target, PATIENCE)?))?;
-        let (server, _) = listener.accept()?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let answered = Arc::new((Mutex::new(0), Condvar::new()));
-        for end in [&client, &server] {
-            end.set_read_timeout(Some(TURN))?;
-            end.set_nodelay(true)?;
-        }
-        let (asking, answering) = (Arc::clone(&stop), Arc::clone(&stop));
-        let progress = Arc::clone(&answered);
-        let flow = Self {
-            stop,
-            answered,
-            client: Some(std::thread::spawn(move || ask(client, &asking, &progress))),
-            server: Some(std::thread::spawn(move || answer(server, &answering))),
-        };
-        flow.go_on(1)?;
-        Ok(flow)
+        let (received, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let stream = from.enter(|| Ok(TcpStream::connect_timeout(&target, PATIENCE)?))?;
+        let (count, halt) = (Arc::clone(&received), Arc::clone(&stop));
+        let server = to.spawn(move || receive(&listener, &count));
+        let client = from.spawn(move || send(stream, &halt));
+        Ok(Self { received, stop, client: Some(client), server: Some(server) })
     }
 
-    /// Waits until `count` more messages were answered.
-    pub fn go_on(&self, count: u64) -> Result<()> {
-        let (answered, changed) = &*self.answered;
-        let now = answered.lock().unwrap_or_else(PoisonError::into_inner);
-        let goal = *now + count;
-        let (now, wait) = changed
-            .wait_timeout_while(now, STANDSTILL, |answered| *answered < goal)
-            .unwrap_or_else(PoisonError::into_inner);
-        ensure!(!wait.timed_out(), "the connection stands still: {} answers, {goal} awaited", *now);
-        Ok(())
+    /// Bytes that have arrived.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
-    /// Ends it; nothing may have gone wrong.
+    /// Waits for so many more bytes than `since`; how long after `begin` they were there.
+    pub fn progress(&self, since: u64, more: u64, begin: Instant) -> Result<Duration> {
+        wait_until(begin + STUCK, || Ok((self.received() >= since + more).then(|| begin.elapsed())))
+            .with_context(|| format!("{} bytes more than {since} arrived", self.received() - since))
+    }
+
+    /// Ends the connection; all that was sent has to have arrived as it was.
     pub fn finish(mut self) -> Result<()> {
         self.end()
     }
 
     fn end(&mut self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
-        let client = self.client.take().map_or(Ok(()), join);
-        let server = self.server.take().map_or(Ok(()), join);
-        client.context("the asking end")?;
-        server.context("the answering end")
+        let sent = self.client.take().map_or(Ok(()), join);
+        let received = self.server.take().map_or(Ok(()), join);
+        sent.and(received)
     }
 }
 
@@ -94,41 +78,55 @@ impl Drop for Flow {
     }
 }
 
-fn ask(mut stream: TcpStream, stop: &AtomicBool, progress: &(Mutex<u64>, Condvar)) -> Result<()> {
-    for number in 0_u64.. {
-        let message: Vec<u8> = number.to_ne_bytes().into_iter().cycle().take(MESSAGE).collect();
-        stream.write_all(&message)?;
-        let Some(answer) = receive(&mut stream, stop)? else { return Ok(()) };
-        ensure!(answer == message, "answer {number} is not as it was sent");
-        *progress.0.lock().unwrap_or_else(PoisonError::into_inner) = number + 1;
-        progress.1.notify_all();
-    }
-    Ok(())
-}
-
-fn answer(mut stream: TcpStream, stop: &AtomicBool) -> Result<()> {
-    while let Some(message) = receive(&mut stream, stop)? {
-        stream.write_all(&message)?;
-    }
-    Ok(())
-}
-
-/// A whole message; none: it is over.
-fn receive(stream: &mut TcpStream, stop: &AtomicBool) -> Result<Option<Vec<u8>>> {
-    let mut message = vec![0; MESSAGE];
-    let mut length = 0;
-    while length < MESSAGE {
-        match stream.read(&mut message[length..]) {
-            Ok(0) => return Ok(None),
-            Ok(more) => length += more,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                if stop.load(Ordering::Relaxed) {
-                    return Ok(None);
-                }
+/// Watches flows for so long: how long each stood still at most.
+#[must_use]
+pub fn pauses<const N: usize>(flows: &[Flow; N], period: Duration) -> [Duration; N] {
+    let begin = Instant::now();
+    let mut longest = [Duration::ZERO; N];
+    let mut last = flows.each_ref().map(|flow| (flow.received(), begin));
+    while begin.elapsed() < period {
+        std::thread::sleep(Duration::from_millis(1));
+        for ((flow, last), longest) in flows.iter().zip(&mut last).zip(&mut longest) {
+            let (received, now) = (flow.received(), Instant::now());
+            *longest = now.duration_since(last.1).max(*longest);
+            if received != last.0 {
+                *last = (received, now);
             }
-            Err(error) => return Err(error.into()),
         }
     }
-    // Between messages, so that both ends agree.
-    Ok((!stop.load(Ordering::Relaxed)).then_some(message))
+    longest
+}
+
+fn pattern() -> Vec<u8> {
+    (0..CHUNK + PERIOD).map(|at| u8::try_from(at % PERIOD).unwrap_or(0)).collect()
+}
+
+fn send(mut stream: TcpStream, stop: &AtomicBool) -> Result<()> {
+    stream.set_write_timeout(Some(STUCK))?;
+    let pattern = pattern();
+    while !stop.load(Ordering::Relaxed) {
+        stream.write_all(&pattern[..CHUNK]).context("sending")?;
+    }
+    Ok(stream.shutdown(Shutdown::Write)?)
+}
+
+fn receive(listener: &TcpListener, count: &AtomicU64) -> Result<()> {
+    let (mut stream, _) = listener.accept()?;
+    stream.set_read_timeout(Some(STUCK))?;
+    let (pattern, mut buffer, mut total) = (pattern(), vec![0; CHUNK], 0_u64);
+    loop {
+        let length = match stream.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error).context("receiving"),
+        };
+        let phase = usize::try_from(total % PERIOD as u64)?;
+        ensure!(
+            buffer[..length] == pattern[phase..phase + length],
+            "byte {total} or one soon after is not as it was sent"
+        );
+        total += length as u64;
+        count.store(total, Ordering::Relaxed);
+    }
 }

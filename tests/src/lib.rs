@@ -29,14 +29,17 @@ macro_rules! over_both_families {
 
 pub mod agent;
 pub mod bench;
+pub mod dialogue;
 mod drops;
 pub mod fdb;
 pub mod figures;
 pub mod flow;
 pub mod foreign;
 pub mod frame;
+pub mod machine;
 pub mod mending;
 pub mod mesh;
+pub mod neigh;
 pub mod netns;
 pub mod objects;
 pub mod overlay;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    flow::Flow,
+    dialogue::Dialogue,
     mesh,
     overlay::Instance,
     process::{self, wait_until},
@@ -60,14 +60,14 @@ pub struct Talk<'a> {
     /// One behind each.
     pub workloads: Vec<Workload>,
     /// The connection.
-    pub flow: Flow,
+    pub flow: Dialogue,
 }
 
 /// Instances on all hosts, and a connection between the workloads of the first two.
 pub fn talk<'a>(lab: &'a Lab, arguments: &[&str]) -> Result<Talk<'a>> {
     let instances = mesh::up(lab, arguments)?;
     let workloads = mesh::segment(&instances, VNI)?;
-    let flow = Flow::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into())?;
+    let flow = Dialogue::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into())?;
     flow.go_on(50)?;
     Ok(Talk { instances, workloads, flow })
 }

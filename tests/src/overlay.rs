@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use overlay_common::DropReason;
+use overlay_common::{DropReason, Notice};
 use serde_json::Value;
 
 use crate::{
@@ -87,6 +87,24 @@ impl Host {
         Ok(drops)
     }
 
+    /// How often the programs did something besides forwarding and dropping; every notice is there.
+    pub fn notices(&self) -> Result<BTreeMap<String, u64>> {
+        let stats = self.overlay_json(&["stats", "--notices"])?;
+        let notices = stats["notices"].as_array().with_context(|| format!("no notices in {stats}"))?;
+        let entry = |entry: &Value| Some((entry["notice"].as_str()?.to_owned(), entry["count"].as_u64()?));
+        let notices: Option<BTreeMap<_, _>> = notices.iter().map(entry).collect();
+        let notices = notices.with_context(|| format!("not as documented: {stats}"))?;
+        for notice in Notice::ALL {
+            ensure!(notices.contains_key(notice.name()), "no {notice} in {stats}");
+        }
+        Ok(notices)
+    }
+
+    /// How often that was done.
+    pub fn noticed(&self, notice: Notice) -> Result<u64> {
+        Ok(self.notices()?[notice.name()])
+    }
+
     /// The reasons for which frames were dropped since `before`, and how many.
     pub fn drops_since(&self, before: &BTreeMap<String, u64>) -> Result<BTreeMap<String, u64>> {
         let mut drops = self.drops()?;
@@ -97,19 +115,27 @@ impl Host {
         Ok(drops)
     }
 
-    /// What the instance on this host was told: its status, segments, ports, tunnels and FDB entries
-    /// that were not learned.
+    /// What the instance on this host was told: its status, segments, ports, tunnels, and FDB entries
+    /// and neighbours that were not learned.
     pub fn configuration(&self) -> Result<Value> {
         let mut whole = serde_json::Map::new();
-        for noun in ["vni", "port", "tunnel", "fdb"] {
+        for noun in ["vni", "port", "tunnel", "fdb", "neigh"] {
             whole.insert(noun.to_owned(), self.overlay_json(&[noun, "show"])?);
         }
-        let fdb = whole.get_mut("fdb").and_then(Value::as_array_mut).context("fdb show: no array")?;
-        fdb.retain(|entry| entry["origin"] != "learned");
+        for noun in ["fdb", "neigh"] {
+            let rows = whole.get_mut(noun).and_then(Value::as_array_mut).context("no array")?;
+            rows.retain(|entry| entry["origin"] != "learned");
+        }
         // What packets change is no configuration.
-        for (noun, field) in
-            [("fdb", "age_s"), ("tunnel", "next_hop"), ("vni", "learned"), ("port", "learned")]
-        {
+        for (noun, field) in [
+            ("fdb", "age_s"),
+            ("neigh", "age_s"),
+            ("tunnel", "next_hop"),
+            ("tunnel", "path_mtu"),
+            ("tunnel", "path_mtu_told"),
+            ("vni", "learned"),
+            ("port", "learned"),
+        ] {
             let rows = whole.get_mut(noun).and_then(Value::as_array_mut).context("no array")?;
             for row in rows {
                 row.as_object_mut().context("no object")?.remove(field);

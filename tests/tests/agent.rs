@@ -14,7 +14,7 @@ use nix::{
 };
 use overlay_tests::{
     agent::{self, answers_soon},
-    flow::Flow,
+    dialogue::Dialogue,
     mesh,
     netns::NetNs,
     overlay::Instance,
@@ -33,7 +33,7 @@ struct Talk<'a> {
     agents: Vec<Background>,
     instances: Vec<Instance<'a>>,
     workloads: Vec<Workload>,
-    flow: Flow,
+    flow: Dialogue,
 }
 
 impl Talk<'_> {
@@ -65,7 +65,7 @@ fn talk<'a>(lab: &'a Lab, arguments: &[&str]) -> Result<Talk<'a>> {
         instances.push(instance);
     }
     let workloads = mesh::segment(&instances, VNI)?;
-    let flow = Flow::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into())?;
+    let flow = Dialogue::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into())?;
     flow.go_on(50)?;
     Ok(Talk { agents, instances, workloads, flow })
 }
@@ -142,7 +142,7 @@ fn a_route_that_moved_to_another_uplink() -> Result<()> {
     let (other_agent, second) = agent::run(lab.host(2), &["--uplink", "y"])?;
     let instances = vec![first, second];
     let workloads = mesh::segment(&instances, VNI)?;
-    let flow = Flow::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into())?;
+    let flow = Dialogue::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into())?;
     flow.go_on(50)?;
     let talk = Talk { agents: vec![agent, other_agent], instances, workloads, flow };
     let one = lab.host(1);

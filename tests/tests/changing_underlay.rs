@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use overlay_tests::{
-    flow::Flow,
+    dialogue::Dialogue,
     mending::{VNI, mends, quiet, status, talk, warns},
     mesh,
     overlay::Instance,
@@ -255,7 +255,7 @@ fn a_route_that_moved_to_another_uplink_is_followed() -> Result<()> {
     replug::second_link(&lab)?;
     let instances = [Instance::up(one, &["--uplink", "x"])?, Instance::up(two, &["--uplink", "y"])?];
     let workloads = mesh::segment(&instances, VNI)?;
-    let flow = Flow::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into())?;
+    let flow = Dialogue::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into())?;
     flow.go_on(50)?;
     one.netns.ip("route add 10.0.0.2/32 via 10.9.0.2 dev x src 10.0.0.1")?;
     mends(one, "the route to 10.0.0.2 leaves by device")?;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, ensure};
 use overlay_tests::{
-    flow::Flow,
+    dialogue::Dialogue,
     overlay::Instance,
     topology::{Host, Lab, Plan, Workload, cable},
     traffic,
@@ -123,7 +123,7 @@ fn flows_are_shared_out(net: Net) -> Result<()> {
     for _ in 0..8 {
         // Longer than an answer of the kernel is used: it has to be the same again.
         let shares = sent_while(lab.host(1), || {
-            let flow = Flow::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into())?;
+            let flow = Dialogue::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into())?;
             let end = std::time::Instant::now() + std::time::Duration::from_millis(250);
             while std::time::Instant::now() < end {
                 flow.go_on(20)?;
@@ -152,8 +152,8 @@ fn flows_move_to_the_way_that_is_left() -> Result<()> {
     let lab = lab(IPV4)?;
     let instances = up(&lab, IPV4)?;
     let workloads = connect(&instances, IPV4)?;
-    let flows: Vec<Flow> = (0..8)
-        .map(|_| Flow::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into()))
+    let flows: Vec<Dialogue> = (0..8)
+        .map(|_| Dialogue::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into()))
         .collect::<Result<_>>()?;
     for (down, up) in [("x1", "u1"), ("u1", "x1")] {
         lab.host(1).netns.ip(&format!("link set {down} down"))?;

@@ -52,6 +52,11 @@ fn encapsulated<N: Network>(bench: &Bench<'_, N>, frame: &[u8]) -> Result<u16> {
     Ok(source_port)
 }
 
+/// A frame from [`STATION`] to [`REMOTE`] with `len` bytes of a protocol that nobody answers for.
+fn of_nobody(len: usize) -> Vec<u8> {
+    Ethernet::new(STATION, REMOTE, ETHER_EXPERIMENT).frame(&vec![1; len])
+}
+
 /// Frames of every kind from [`STATION`] to [`REMOTE`].
 fn frames(mtu: u32) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let mtu = usize::try_from(mtu)?;
@@ -158,8 +163,8 @@ fn what_is_wrong_is_dropped_with_its_reason() -> Result<()> {
         (DropReason::BadSourceMac, "from a group", udp_frame(Mac([1, 0, 0x5e, 0, 0, 1]), REMOTE, 98)),
         (DropReason::BadSourceMac, "from a group of ours", udp_frame(Mac([3, 0, 0, 0, 0, 1]), REMOTE, 98)),
         (DropReason::BadSourceMac, "from zero, to everyone", udp_frame(Mac([0; 6]), Mac::BROADCAST, 98)),
-        (DropReason::TooBig, "one byte too many", udp_frame(STATION, REMOTE, 1465)),
-        (DropReason::TooBig, "far too many", udp_frame(STATION, REMOTE, 3000)),
+        (DropReason::TooBig, "one byte too many", of_nobody(usize::try_from(bench.host().inner_mtu)? + 1)),
+        (DropReason::TooBig, "far too many", of_nobody(2986)),
     ];
     let rows = rows.map(|(reason, what, frame)| Row::new(what, frame, Fate::Dropped(reason)));
     bench.table(FROM_PORT, &rows)?;
@@ -240,6 +245,6 @@ fn the_kernel_resolves_a_next_hop_that_is_unknown<N: Network>() -> Result<()> {
 fn what_exceeds_the_uplink_is_dropped_before_the_next_hop_is_known<N: Network>() -> Result<()> {
     let lab = lab_over::<N>()?;
     let bench = Bench::<N>::over(&lab, &["--xdp", "off"])?;
-    let frame = udp_frame(STATION, REMOTE, usize::try_from(bench.host().inner_mtu)? + 15);
+    let frame = of_nobody(usize::try_from(bench.host().inner_mtu)? + 1);
     bench.check(Hook::Port(OTHER_PORT), &frame, &Fate::Dropped(DropReason::TooBig))
 }

@@ -178,7 +178,9 @@ fn inner_frames_are_counted_by_segment_and_vtep() -> Result<()> {
             "not_learned": 0,
             "not_learned_limit": 0,
             "not_moved": 0,
-            "flaps": 0
+            "flaps": 0,
+            "neigh_requests": 0,
+            "neigh_answered": 0
         })
     };
     let all = counts()?;

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, ensure};
 use overlay_tests::{
+    machine::Machine,
     mesh,
     netns::NetNs,
     overlay::{EXISTS, FAILED, Instance, MISSING, USAGE},
-    tap::Machine,
     topology::{Host, Lab, Plan, Workload},
     traffic,
 };

@@ -32,6 +32,13 @@ impl SourcePorts {
         self.first.wrapping_add(((mixed * count) >> 16) as u16)
     }
 
+    /// Whether a packet of ours can have that one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+
     /// The first.
     #[must_use]
     pub const fn first(self) -> u16 {

@@ -42,6 +42,14 @@ pub struct Counters {
     pub not_moved: u64,
     /// How often a station began to flap.
     pub flaps: u64,
+    /// Requests for a neighbour (ARP, ND) to everybody in the segment that came from its ports while it suppresses them.
+    pub neigh_requests: u64,
+    /// Those of them that were answered here.
+    pub neigh_answered: u64,
+    /// Neighbours that were not learned because there are as many as there can be.
+    pub neigh_not_learned: u64,
+    /// Claims of a neighbour's address that stays another's, whom a command or a control plane gave it.
+    pub neigh_refused: u64,
 }
 
 map_data!(CountersKey, Counters);
@@ -81,5 +89,9 @@ impl core::ops::AddAssign for Counters {
         self.not_learned_limit += other.not_learned_limit;
         self.not_moved += other.not_moved;
         self.flaps += other.flaps;
+        self.neigh_requests += other.neigh_requests;
+        self.neigh_answered += other.neigh_answered;
+        self.neigh_not_learned += other.neigh_not_learned;
+        self.neigh_refused += other.neigh_refused;
     }
 }

@@ -24,11 +24,23 @@ pub enum Jump {
     DeliverToPort,
     /// Sends the copies of a flooded frame to ports, with the VLAN tags that each shall see.
     FloodTagged,
+    /// Has a look at a frame from a port that may be ARP, ND or DHCP; answers it, or sends it on by `ForwardFromPort`.
+    SuppressFromPort,
+    /// Has a look at a frame out of a tunnel that may be ARP, ND or DHCP, and sends it on by `ForwardFromTunnel`.
+    SnoopFromTunnel,
+    /// Tells a workload that its packet is too big.
+    TooBigFromPort,
+    /// Takes note of what the underlay says about our packets, and lets it pass.
+    PathMtuFromUplink,
+    /// Lowers the MSS option in what a workload sends.
+    ClampMssFromPort,
+    /// Lowers the MSS option in what comes out of a tunnel.
+    ClampMssFromTunnel,
 }
 
 impl Jump {
     /// All of them, in the order of their slots.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::ForwardFromPort,
         Self::FloodFromPort,
         Self::ForwardFromTunnel,
@@ -36,6 +48,12 @@ impl Jump {
         Self::TaggedFromUplink,
         Self::DeliverToPort,
         Self::FloodTagged,
+        Self::SuppressFromPort,
+        Self::SnoopFromTunnel,
+        Self::TooBigFromPort,
+        Self::PathMtuFromUplink,
+        Self::ClampMssFromPort,
+        Self::ClampMssFromTunnel,
     ];
 
     /// The slot in `JUMPS`.
@@ -56,6 +74,12 @@ impl Jump {
             Self::TaggedFromUplink => "tagged_from_uplink",
             Self::DeliverToPort => "deliver_to_port",
             Self::FloodTagged => "flood_tagged",
+            Self::SuppressFromPort => "suppress_from_port",
+            Self::SnoopFromTunnel => "snoop_from_tunnel",
+            Self::TooBigFromPort => "too_big_from_port",
+            Self::PathMtuFromUplink => "path_mtu_from_uplink",
+            Self::ClampMssFromPort => "clamp_mss_from_port",
+            Self::ClampMssFromTunnel => "clamp_mss_from_tunnel",
         }
     }
 }

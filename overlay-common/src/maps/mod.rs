@@ -3,6 +3,7 @@
 //! All are plain data without hidden padding. Fields are private; constructors and accessors speak newtypes.
 
 pub mod ageing;
+pub mod answers;
 pub mod config;
 pub mod counters;
 pub mod device;
@@ -12,13 +13,19 @@ pub mod flood;
 pub mod jump;
 pub mod learned;
 pub mod member;
+pub mod neighbour;
 pub mod next_hop;
+pub mod notices;
 pub mod parked;
+pub mod path_mtu;
 pub mod port;
+pub mod scratch;
 pub mod segment;
+pub mod swept;
 pub mod uplink;
 pub mod vlan;
 pub mod vtep;
+pub mod vtep_ids;
 
 /// Implements `aya::Pod` for map keys and values; with [`bytemuck::Pod`] derived, they are plain data.
 macro_rules! map_data {

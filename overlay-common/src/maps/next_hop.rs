@@ -115,6 +115,12 @@ impl NextHop {
         self.tag / LOTS == vtep.index()
     }
 
+    /// Bounds the outer IP packet by `mtu` bytes as well.
+    #[inline(always)]
+    pub fn lower_mtu(&mut self, mtu: u16) {
+        self.mtu = self.mtu.min(mtu);
+    }
+
     /// Whether it may be used at `now`, nanoseconds of the monotonic clock.
     #[inline(always)]
     #[must_use]

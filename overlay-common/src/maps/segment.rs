@@ -16,6 +16,15 @@ pub const DEFAULT_AGEING: u32 = 300;
 
 const LEARNING: u32 = 1;
 const FLOOD: u32 = 1 << 1;
+/// The MSS of TCP handshakes is lowered.
+const CLAMP_MSS: u32 = 1 << 8;
+/// To what fits the path, not to a fixed size.
+const CLAMP_MSS_TO_PATH: u32 = 1 << 9;
+
+// Of the word `neighbours`.
+const SUPPRESS: u32 = 1;
+const DROP_UNKNOWN: u32 = 1 << 1;
+const SNOOP_DHCP: u32 = 1 << 2;
 
 /// Of the field `vlan`: VLAN tags of frames are kept.
 const KEEP: u32 = 1;
@@ -34,6 +43,9 @@ pub struct Segment {
     flap_freeze: u32,
     vlan: u32,
     policy: Policy,
+    neighbours: u32,
+    mtu: u16,
+    mss: u16,
 }
 
 map_data!(Segment);
@@ -152,29 +164,110 @@ impl Segment {
         Self { policy, ..self }
     }
 
+    /// Whether ARP and ND are snooped, and answered where the answer is known.
+    #[inline(always)]
+    #[must_use]
+    pub const fn suppress(&self) -> bool {
+        self.neighbours & SUPPRESS != 0
+    }
+
+    /// Whether a request for a station that no neighbour is known for is dropped instead of flooded.
+    #[inline(always)]
+    #[must_use]
+    pub const fn drops_unknown_neighbour(&self) -> bool {
+        self.neighbours & DROP_UNKNOWN != 0
+    }
+
+    /// Whether DHCP acknowledgements are snooped too.
+    #[inline(always)]
+    #[must_use]
+    pub const fn snoop_dhcp(&self) -> bool {
+        self.neighbours & SNOOP_DHCP != 0
+    }
+
+    /// The same with suppression of ARP and ND on or off.
+    #[must_use]
+    pub const fn with_suppress(self, on: bool) -> Self {
+        self.with_neighbours(SUPPRESS, on)
+    }
+
+    /// The same with requests for unknown stations dropped or flooded.
+    #[must_use]
+    pub const fn with_unknown_neighbour_dropped(self, on: bool) -> Self {
+        self.with_neighbours(DROP_UNKNOWN, on)
+    }
+
+    /// The same with snooping of DHCP on or off.
+    #[must_use]
+    pub const fn with_snoop_dhcp(self, on: bool) -> Self {
+        self.with_neighbours(SNOOP_DHCP, on)
+    }
+
+    const fn with_neighbours(self, flag: u32, on: bool) -> Self {
+        Self { neighbours: if on { self.neighbours | flag } else { self.neighbours & !flag }, ..self }
+    }
+
     const fn with(self, flag: u32, on: bool) -> Self {
         Self { flags: if on { self.flags | flag } else { self.flags & !flag }, ..self }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What the MSS of TCP handshakes is lowered to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClampMss {
+    /// Nothing.
+    #[default]
+    Off,
+    /// What fits the path.
+    ToPath,
+    /// So many bytes.
+    To(u16),
+}
 
-    #[test]
-    fn flags() {
-        let segment = Segment::default();
-        assert!(segment.learning() && segment.flood());
-        assert!(!segment.with_learning(false).learning());
-        assert!(segment.with_learning(false).flood());
-        assert!(segment.with_flood(false).with_flood(true).flood());
-        assert!(!segment.keeps_vlan() && !segment.has_trunks());
-        assert!(segment.with_vlan_kept(true).keeps_vlan() && !segment.with_vlan_kept(true).has_trunks());
-        assert!(!segment.with_trunks(true).with_vlan_kept(true).with_trunks(false).has_trunks());
-        assert_eq!(segment.with_ageing(7).with_flood(false).ageing(), 7);
-        let rule = FlapRule { moves: 9, window: 8, freeze: 7 };
-        assert_eq!(segment.flap_rule(), FlapRule::default());
-        assert_eq!(segment.with_flap_rule(rule).with_learn_limit(3).flap_rule(), rule);
-        assert_eq!(segment.with_learn_limit(3).learn_limit(), 3);
+impl Segment {
+    /// The largest IP packet that goes into tunnels, in bytes; `None`: what their paths carry.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mtu(self) -> Option<u16> {
+        if self.mtu == 0 { None } else { Some(self.mtu) }
+    }
+
+    /// The same with another MTU.
+    #[must_use]
+    pub fn with_mtu(self, mtu: Option<u16>) -> Self {
+        Self { mtu: mtu.unwrap_or(0), ..self }
+    }
+
+    /// Whether the MSS of TCP handshakes is lowered.
+    #[inline(always)]
+    #[must_use]
+    pub const fn clamps_mss(self) -> bool {
+        self.flags & CLAMP_MSS != 0
+    }
+
+    /// What the MSS of TCP handshakes is lowered to.
+    #[inline(always)]
+    #[must_use]
+    pub const fn clamp_mss(self) -> ClampMss {
+        if self.flags & CLAMP_MSS == 0 {
+            ClampMss::Off
+        } else if self.flags & CLAMP_MSS_TO_PATH != 0 {
+            ClampMss::ToPath
+        } else {
+            ClampMss::To(self.mss)
+        }
+    }
+
+    /// The same, lowering the MSS of TCP handshakes or not.
+    #[must_use]
+    pub const fn with_clamp_mss(self, clamp: ClampMss) -> Self {
+        let mss = if let ClampMss::To(mss) = clamp { mss } else { 0 };
+        let same = self
+            .with(CLAMP_MSS, !matches!(clamp, ClampMss::Off))
+            .with(CLAMP_MSS_TO_PATH, matches!(clamp, ClampMss::ToPath));
+        Self { mss, ..same }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,6 +59,35 @@ pub(crate) fn unlearned(vni: Vni, what: Unlearned) {
     }
 }
 
+/// Counts a request for a neighbour, and whether it is answered here.
+#[inline(always)]
+pub(crate) fn asked(vni: Vni, answered: bool) {
+    if let Some(counters) = STATS.get_ptr_mut(CountersKey::new(vni, None)) {
+        // SAFETY: the slot is this CPU's own, and the map outlives the program.
+        let counters = unsafe { &mut *counters };
+        counters.neigh_requests += 1;
+        counters.neigh_answered += u64::from(answered);
+    }
+}
+
+/// Counts a neighbour that could not be learned.
+#[inline(always)]
+pub(crate) fn neighbour_not_learned(vni: Vni) {
+    if let Some(counters) = STATS.get_ptr_mut(CountersKey::new(vni, None)) {
+        // SAFETY: the slot is this CPU's own, and the map outlives the program.
+        unsafe { (*counters).neigh_not_learned += 1 };
+    }
+}
+
+/// Counts a claim of an address that stays another's.
+#[inline(always)]
+pub(crate) fn neighbour_refused(vni: Vni) {
+    if let Some(counters) = STATS.get_ptr_mut(CountersKey::new(vni, None)) {
+        // SAFETY: the slot is this CPU's own, and the map outlives the program.
+        unsafe { (*counters).neigh_refused += 1 };
+    }
+}
+
 /// Counts a frame out of a tunnel from `vtep`.
 #[inline(always)]
 pub(crate) fn received(vni: Vni, vtep: VtepId, size: Size) {

@@ -1,6 +1,7 @@
 //! The maps, one module each: nothing else touches a map.
 
 pub(crate) mod ageing;
+pub(crate) mod answers;
 pub(crate) mod config;
 pub(crate) mod counters;
 pub(crate) mod drops;
@@ -9,12 +10,18 @@ pub(crate) mod flood;
 pub(crate) mod jumps;
 pub(crate) mod learned;
 pub(crate) mod members;
+pub(crate) mod neighbours;
 pub(crate) mod next_hops;
+pub(crate) mod notices;
+pub(crate) mod path_mtus;
 pub(crate) mod ports;
+pub(crate) mod scratch;
 pub(crate) mod segments;
+pub(crate) mod swept;
 pub(crate) mod tags;
 pub(crate) mod uplinks;
 pub(crate) mod vlans;
+pub(crate) mod vtep_ids;
 pub(crate) mod vteps;
 
 /// `BPF_F_NO_PREALLOC`: entries take memory as they come, so that generous sizes cost nothing.

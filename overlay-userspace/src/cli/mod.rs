@@ -3,6 +3,7 @@
 mod completions;
 mod fdb;
 mod headers;
+mod neigh;
 mod output;
 mod parse;
 mod port;
@@ -68,6 +69,9 @@ enum Command {
     /// Where the stations of a segment are
     #[command(subcommand)]
     Fdb(fdb::Fdb),
+    /// Which stations have which addresses, to answer ARP and ND by
+    #[command(subcommand)]
+    Neigh(neigh::Neigh),
     /// Packets, bytes and drops
     Stats(stats::Stats),
     /// Two hosts, two workloads and an overlay between them, in namespaces of their own
@@ -171,6 +175,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Tunnel(command) => command.run(session).await,
         Command::Fdb(command) => command.run(session).await,
         Command::Stats(command) => command.run(session).await,
+        Command::Neigh(command) => command.run(session),
         Command::Demo => demo::run().await,
         Command::Completions(_) => Ok(()),
     }

@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 
 use clap::{Args, ValueEnum};
-use overlay_common::MacAddr;
+use overlay_common::{MacAddr, OverlayAddr, header::tcp::MIN_MSS, maps::segment::ClampMss};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    mtu::SMALLEST,
+};
 
 /// A setting that is on or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,6 +82,53 @@ pub(super) fn address(text: &str) -> Result<(IpAddr, u8), String> {
     Ok((addr, len))
 }
 
+/// The IP address of a station.
+pub(super) fn overlay_address(text: &str) -> Result<OverlayAddr, String> {
+    let address: IpAddr =
+        text.parse().map_err(|_| "not an IP address; write it like 10.1.0.1 or fd01::1".to_owned())?;
+    OverlayAddr::from_ip(address).ok_or_else(|| {
+        let why = match address {
+            IpAddr::V6(mapped) if mapped.to_ipv4_mapped().is_some() => {
+                "an IPv4 address in IPv6; write it as IPv4"
+            }
+            _ => "an unspecified, loopback or group address, which no station can have",
+        };
+        why.to_owned()
+    })
+}
+
+/// What becomes of a request that nobody here can answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Unknown {
+    /// Everybody in the segment gets it
+    Flood,
+    /// Nobody does
+    Drop,
+}
+
+/// The MTU of a segment; none: what its paths carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mtu(pub(super) Option<u16>);
+
+/// An MTU, or `auto`.
+pub(super) fn mtu(text: &str) -> Result<Mtu, String> {
+    match text.parse() {
+        _ if text == "auto" => Ok(Mtu(None)),
+        Ok(mtu @ SMALLEST..) => Ok(Mtu(Some(mtu))),
+        _ => Err(format!("name {SMALLEST} to {} bytes, or auto", u16::MAX)),
+    }
+}
+
+/// What the MSS of handshakes is lowered to: `on`, `off`, or a number.
+pub(super) fn clamp_mss(text: &str) -> Result<ClampMss, String> {
+    match (text, text.parse()) {
+        ("on", _) => Ok(ClampMss::ToPath),
+        ("off", _) => Ok(ClampMss::Off),
+        (_, Ok(mss @ MIN_MSS..)) => Ok(ClampMss::To(mss)),
+        _ => Err(format!("name on, off, or {MIN_MSS} to {} bytes", u16::MAX)),
+    }
+}
+
 /// An error message of clap as one line: without its label, its usage lines and its pointer to the help.
 pub(super) fn one_line(message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
@@ -111,11 +161,31 @@ mod tests {
         }
     }
 
+    fn sizes() {
+        assert_eq!(
+            (mtu("auto"), mtu("68"), mtu("65535")),
+            (Ok(Mtu(None)), Ok(Mtu(Some(68))), Ok(Mtu(Some(65535))))
+        );
+        assert!(["67", "0", "65536", "-1", "on", ""].into_iter().all(|text| mtu(text).is_err()));
+        assert_eq!((clamp_mss("on"), clamp_mss("off")), (Ok(ClampMss::ToPath), Ok(ClampMss::Off)));
+        assert_eq!(clamp_mss("1360"), Ok(ClampMss::To(1360)));
+        assert!(["87", "65536", "auto", ""].into_iter().all(|text| clamp_mss(text).is_err()));
+    }
+
     #[test]
     fn stations() {
         assert!(station("02:00:00:00:00:01").is_ok());
         assert!(station("01:00:5e:00:00:01").is_err());
         assert!(station("00:00:00:00:00:00").is_err());
         assert!(station("host").is_err());
+    }
+
+    #[test]
+    fn overlay_addresses() {
+        assert!(overlay_address("10.1.0.1").is_ok());
+        assert!(overlay_address("fe80::1").is_ok());
+        for text in ["10.1.0", "10.1.0.1/24", "224.0.0.1", "0.0.0.0", "ff02::1", "::", "::ffff:10.1.0.1"] {
+            assert!(overlay_address(text).is_err(), "{text}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     membership::Membership,
-    port,
+    mtu, port,
     trunk::{self, VlanMap},
 };
 
@@ -117,7 +117,13 @@ impl Port {
         match self {
             Self::Add { device, create: false, vni, vlan, learn_limit, exist_ok, .. } => {
                 let member = membership(vni, vlan)?;
-                exist_ok.apply(port::add(&instance, &netlink, &device, &member, learn_limit).await)
+                exist_ok.apply(port::add(&instance, &netlink, &device, &member, learn_limit).await)?;
+                // What was asked for is done; that it may not do is worth a word, and no failure.
+                let vnis: Vec<_> = member.vnis().collect();
+                if let Ok(Some(warning)) = mtu::warning(&instance, &netlink, &vnis, &device).await {
+                    eprintln!("overlay: {warning}");
+                }
+                Ok(())
             }
             Self::Vlan(PortVlan::Add { device, vlans, exist_ok }) => {
                 exist_ok.apply(trunk::add(&instance, &netlink, &device, &vlans).await)

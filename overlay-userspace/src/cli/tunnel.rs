@@ -64,6 +64,16 @@ struct Row {
     port: u16,
     udp6_csum: bool,
     next_hop: Option<NextHop>,
+    /// The largest outer IP packet that is known to get there, in bytes.
+    path_mtu: Option<u16>,
+    /// What the underlay said about it.
+    path_mtu_told: Option<Told>,
+}
+
+#[derive(Serialize)]
+struct Told {
+    mtu: u16,
+    expires_s: u64,
 }
 
 #[derive(Serialize)]
@@ -102,6 +112,8 @@ fn row(view: &tunnel::View, links: &[Link]) -> Row {
             .map_or_else(|| uplink.to_string(), |link| link.name.clone());
         Some(NextHop { dev, mac: eth::destination_of(hop.ethernet()).to_string(), mtu: hop.mtu() })
     });
+    let told = view.told_mtu.map(|(mtu, expires_s)| Told { mtu, expires_s });
+    let known = next_hop.as_ref().map(|hop: &NextHop| hop.mtu).filter(|&mtu| mtu != 0);
     Row {
         vni: view.vni.get(),
         remote: view.remote.to_string(),
@@ -109,11 +121,13 @@ fn row(view: &tunnel::View, links: &[Link]) -> Row {
         port: view.port,
         udp6_csum: view.udp_checksum,
         next_hop,
+        path_mtu: known.into_iter().chain(told.as_ref().map(|told| told.mtu)).min(),
+        path_mtu_told: told,
     }
 }
 
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(["VNI", "REMOTE", "VTEP", "PORT", "UDP6-CSUM", "DEV", "NEXT HOP", "MTU"]);
+    let mut table = Table::new(["VNI", "REMOTE", "VTEP", "PORT", "UDP6-CSUM", "DEV", "NEXT HOP", "PATH MTU"]);
     for row in rows {
         let hop = row.next_hop.as_ref();
         table.row([
@@ -124,7 +138,7 @@ fn table(rows: &[Row]) -> Table {
             if row.udp6_csum { "yes" } else { "-" }.to_owned(),
             or_dash(hop.map(|hop| &hop.dev)),
             or_dash(hop.map(|hop| &hop.mac)),
-            or_dash(hop.map(|hop| hop.mtu)),
+            or_dash(row.path_mtu),
         ]);
     }
     table

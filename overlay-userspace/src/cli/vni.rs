@@ -1,18 +1,18 @@
 //! `overlay vni`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use overlay_common::Vni as Number;
+use overlay_common::{Vni as Number, maps::segment::ClampMss};
 use serde::Serialize;
 
 use super::{
     Session,
     headers::{Headers, Shown},
     output::{Table, out_of},
-    parse::{ExistOk, MissingOk, Switch},
+    parse::{ExistOk, MissingOk, Mtu, Switch, Unknown, clamp_mss, mtu},
 };
 use crate::{
     error::{Error, Result},
-    port,
+    mtu, port,
     segment::{self, Change},
 };
 
@@ -59,6 +59,12 @@ pub(super) struct Settings {
     /// Forget a learned station that sends nothing for so long; 0: never [default: 300]
     #[arg(long, value_name = "SECONDS")]
     ageing: Option<u32>,
+    /// Largest IP packet of a workload that goes into tunnels; auto: what their paths carry [default: auto]
+    #[arg(long, value_name = "BYTES|auto", value_parser = mtu)]
+    mtu: Option<Mtu>,
+    /// Lower the MSS of TCP handshakes to what fits the path, or to a number [default: off]
+    #[arg(long, value_name = "on|off|BYTES", value_parser = clamp_mss)]
+    clamp_mss: Option<ClampMss>,
     /// Learn no more stations at a time; 0: any number [default: 0]
     #[arg(long, value_name = "N")]
     learn_limit: Option<u32>,
@@ -76,6 +82,15 @@ pub(super) struct Settings {
     vlan: Option<Tagged>,
     #[command(flatten)]
     headers: Headers,
+    /// Answer ARP and ND for stations whose addresses are known [default: off]
+    #[arg(long, value_enum)]
+    suppress: Option<Switch>,
+    /// What to do with ARP and ND requests for addresses that are not known [default: flood]
+    #[arg(long, value_enum)]
+    suppress_unknown: Option<Unknown>,
+    /// Learn addresses from DHCP servers too, whoever says to be one [default: off]
+    #[arg(long, value_enum)]
+    snoop_dhcp: Option<Switch>,
 }
 
 /// What becomes of frames that have VLAN tags.
@@ -98,10 +113,15 @@ impl From<Settings> for Change {
             ageing: settings.ageing,
             keeps_vlan: settings.vlan.map(|tagged| tagged == Tagged::Keep),
             headers: settings.headers.into(),
+            mtu: settings.mtu.map(|Mtu(mtu)| mtu),
+            clamp_mss: settings.clamp_mss,
             learn_limit: settings.learn_limit,
             flap_moves: settings.flap_moves,
             flap_window: settings.flap_window,
             flap_freeze: settings.flap_freeze,
+            suppress: settings.suppress.map(bool::from),
+            drop_unknown_neighbour: settings.suppress_unknown.map(|what| what == Unknown::Drop),
+            snoop_dhcp: settings.snoop_dhcp.map(bool::from),
         }
     }
 }
@@ -115,17 +135,29 @@ impl Settings {
     }
 }
 
+/// What becomes of ARP and ND.
+#[derive(Serialize)]
+struct Suppression {
+    suppress: bool,
+    suppress_unknown: &'static str,
+    snoop_dhcp: bool,
+}
+
 #[derive(Serialize)]
 struct Row {
     vni: u32,
     learning: bool,
     flood: bool,
     ageing_s: u32,
+    mtu: Option<u16>,
+    clamp_mss: String,
     learned: u64,
     learn_limit: u32,
     flap_moves: u16,
     flap_window_s: u32,
     flap_freeze_s: u32,
+    #[serde(flatten)]
+    suppression: Suppression,
     ports: Vec<String>,
     remotes: Vec<String>,
     vlan: &'static str,
@@ -138,7 +170,9 @@ impl Vni {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
             Self::Add { vni, settings, exist_ok } => {
-                exist_ok.apply(segment::add(&instance, &netlink, vni, settings.into()).await)?;
+                let change = settings.into();
+                mtu::check(&instance, &netlink, vni, &change).await?;
+                exist_ok.apply(segment::add(&instance, &netlink, vni, change).await)?;
                 settings.explain(vni);
                 Ok(())
             }
@@ -146,7 +180,9 @@ impl Vni {
                 Err(Error::Usage("nothing to set; `overlay vni set --help` lists the settings".to_owned()))
             }
             Self::Set { vni, settings } => {
-                segment::set(&instance, vni, settings.into())?;
+                let change = settings.into();
+                mtu::check(&instance, &netlink, vni, &change).await?;
+                segment::set(&instance, vni, change)?;
                 settings.explain(vni);
                 Ok(())
             }
@@ -172,11 +208,22 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         learning: view.settings.learning(),
         flood: view.settings.flood(),
         ageing_s: view.settings.ageing(),
+        mtu: view.settings.mtu(),
+        clamp_mss: match view.settings.clamp_mss() {
+            ClampMss::Off => "off".to_owned(),
+            ClampMss::ToPath => "on".to_owned(),
+            ClampMss::To(mss) => mss.to_string(),
+        },
         learned: view.learned,
         learn_limit: view.settings.learn_limit(),
         flap_moves: rule.moves,
         flap_window_s: rule.window,
         flap_freeze_s: rule.freeze,
+        suppression: Suppression {
+            suppress: view.settings.suppress(),
+            suppress_unknown: if view.settings.drops_unknown_neighbour() { "drop" } else { "flood" },
+            snoop_dhcp: view.settings.snoop_dhcp(),
+        },
         ports: view.ports.into_iter().map(name_of).collect(),
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
         vlan: if view.settings.keeps_vlan() { "keep" } else { "drop" },
@@ -187,16 +234,31 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
 fn table(rows: &[Row]) -> Table {
     let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
     let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
-    let mut table =
-        Table::new(["VNI", "LEARNING", "FLOOD", "AGEING", "LEARNED", "VLAN", "PORTS", "REMOTES", "HEADERS"]);
+    let mut table = Table::new([
+        "VNI",
+        "LEARNING",
+        "FLOOD",
+        "AGEING",
+        "MTU",
+        "CLAMP MSS",
+        "LEARNED",
+        "VLAN",
+        "SUPPRESS",
+        "PORTS",
+        "REMOTES",
+        "HEADERS",
+    ]);
     for row in rows {
         table.row([
             row.vni.to_string(),
             on_off(row.learning),
             on_off(row.flood),
             if row.ageing_s == 0 { "never".to_owned() } else { format!("{}s", row.ageing_s) },
+            row.mtu.map_or_else(|| "auto".to_owned(), |mtu| mtu.to_string()),
+            row.clamp_mss.clone(),
             out_of(row.learned, row.learn_limit),
             row.vlan.to_owned(),
+            on_off(row.suppression.suppress),
             list(&row.ports),
             list(&row.remotes),
             row.headers.particulars(),

@@ -6,7 +6,10 @@ pub mod drops;
 pub mod fdb;
 pub mod flood;
 pub mod learned;
+pub mod neighbours;
 pub mod next_hops;
+pub mod notices;
+pub mod path_mtus;
 mod table;
 pub mod vteps;
 
@@ -14,15 +17,19 @@ pub use table::{Added, Table};
 
 use aya::maps::{Map, MapData, MapError};
 
-use overlay_common::maps::{
-    device::{self, Device, DeviceName},
-    fdb::FdbKey,
-    member::{self, MemberKey},
-    parked::{self, Parked, ParkedVlan},
-    port::{self, Port},
-    segment::{self, Segment},
-    uplink::{self, Uplink},
-    vlan::{self, TagKey, VlanKey},
+use overlay_common::{
+    UnderlayAddr,
+    maps::{
+        device::{self, Device, DeviceName},
+        fdb::FdbKey,
+        member::{self, MemberKey},
+        parked::{self, Parked, ParkedVlan},
+        port::{self, Port},
+        segment::{self, Segment},
+        uplink::{self, Uplink},
+        vlan::{self, TagKey, VlanKey},
+        vtep_ids,
+    },
 };
 
 use crate::{
@@ -129,4 +136,9 @@ pub fn create(instance: &Instance) -> Result<()> {
     Table::<DeviceName, Device>::create(instance, device::NAME, device::MAX_ENTRIES)?;
     Table::<FdbKey, Parked>::create(instance, parked::NAME, parked::MAX_ENTRIES)?;
     Table::<ParkedVlan, u32>::create(instance, parked::VLANS_NAME, vlan::MAX_ENTRIES)
+}
+
+/// `VTEP_IDS`: address to the remote VTEP's id.
+fn vtep_ids(instance: &Instance) -> Result<Table<UnderlayAddr, u32>> {
+    Table::open(instance, vtep_ids::NAME)
 }

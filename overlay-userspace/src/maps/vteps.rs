@@ -7,7 +7,7 @@ use overlay_common::{
     maps::vtep::{MAX_ENTRIES, NAME, Vtep},
 };
 
-use super::open;
+use super::{Table, open, vtep_ids};
 use crate::{
     error::{Context as _, Error, Result},
     instance::Instance,
@@ -16,6 +16,7 @@ use crate::{
 /// The remote VTEPs.
 pub struct Vteps {
     map: Array<MapData, Vtep>,
+    ids: Table<UnderlayAddr, u32>,
 }
 
 impl Vteps {
@@ -25,7 +26,7 @@ impl Vteps {
     ///
     /// Fails if it is gone.
     pub fn open(instance: &Instance) -> Result<Self> {
-        Ok(Self { map: open(instance, NAME)? })
+        Ok(Self { map: open(instance, NAME)?, ids: vtep_ids(instance)? })
     }
 
     /// The VTEP with that id, if there is one.
@@ -59,7 +60,9 @@ impl Vteps {
     ///
     /// Fails if the kernel does.
     pub fn find(&self, remote: UnderlayAddr) -> Result<Option<(VtepId, Vtep)>> {
-        Ok(self.all()?.into_iter().find(|(_, vtep)| vtep.remote() == remote))
+        let id = self.ids.get(remote)?.and_then(|id| u16::try_from(id).ok()).and_then(VtepId::new);
+        let Some(id) = id else { return Ok(None) };
+        Ok(self.get(id)?.filter(|vtep| vtep.remote() == remote).map(|vtep| (id, vtep)))
     }
 
     /// An id that no VTEP has.
@@ -76,12 +79,17 @@ impl Vteps {
         Err(Error::Failed(format!("map {NAME} is full; remove tunnels first")))
     }
 
-    /// Writes the VTEP with that id.
+    /// Writes the VTEP with that id, first how it is found: an id that nothing came of does not count.
     ///
     /// # Errors
     ///
     /// Fails if the kernel does.
     pub fn put(&mut self, id: VtepId, vtep: &Vtep) -> Result<()> {
+        self.ids.put(vtep.remote(), &id.index())?;
+        self.set(id, vtep)
+    }
+
+    fn set(&mut self, id: VtepId, vtep: &Vtep) -> Result<()> {
         self.map.set(id.index(), vtep, 0).context(|| format!("cannot write map {NAME}"))
     }
 
@@ -91,7 +99,9 @@ impl Vteps {
     ///
     /// Fails if the kernel does.
     pub fn clear(&mut self, id: VtepId) -> Result<()> {
-        self.put(id, &Vtep::zeroed())
+        let Some(vtep) = self.get(id)? else { return Ok(()) };
+        self.set(id, &Vtep::zeroed())?;
+        self.ids.remove(vtep.remote()).map(drop)
     }
 }
 

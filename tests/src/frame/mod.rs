@@ -5,6 +5,7 @@
 
 mod arp;
 mod ip;
+mod nd;
 mod transport;
 mod verify;
 mod vxlan;
@@ -16,7 +17,8 @@ use anyhow::{Context as _, Result};
 pub use self::{
     arp::Arp,
     ip::{Ipv4, Ipv6, Network},
-    transport::{Echo, Tcp, Udp, icmp6},
+    nd::Nd,
+    transport::{Echo, Tcp, TooBig, Udp, icmp6},
     verify::verify,
     vxlan::{Outer, Vxlan},
 };

@@ -144,6 +144,31 @@ impl Echo {
     }
 }
 
+/// What says that a packet was too big: ICMP type 3 code 4, or `ICMPv6` packet too big.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooBig {
+    /// What would have fitted.
+    pub mtu: u32,
+}
+
+impl TooBig {
+    /// The message between `addresses`, of the family's protocol, that quotes `quote`.
+    #[must_use]
+    pub fn message(&self, addresses: (IpAddr, IpAddr), quote: &[u8]) -> Vec<u8> {
+        let head: [u8; 4] = if addresses.0.is_ipv4() { [3, 4, 0, 0] } else { [2, 0, 0, 0] };
+        let mut bytes = head.to_vec();
+        bytes.extend(self.mtu.to_be_bytes());
+        bytes.extend(quote);
+        let sum = if addresses.0.is_ipv4() {
+            checksum(&[&bytes])
+        } else {
+            pseudo_checksum(addresses, IP_ICMP6, &bytes)
+        };
+        bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+        bytes
+    }
+}
+
 /// A message of `ICMPv6` between `addresses`, with its checksum, which `message` leaves room for.
 #[must_use]
 pub fn icmp6(addresses: (IpAddr, IpAddr), mut message: Vec<u8>) -> Vec<u8> {
