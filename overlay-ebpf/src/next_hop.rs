@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use overlay_common::{
     DropReason, Family, IfIndex, MacAddr, VtepId,
-    header::{eth, ipv4::IpProto, udp},
+    header::{eth, ipv4::IpProto},
     maps::{
         next_hop::{NextHop, Slot},
         vtep::Vtep,
