@@ -84,13 +84,12 @@ pub async fn add(
 
     let mut undo = Undo::new();
     segment::ensure(instance, &netlink.links().await?, vni, &mut undo)?;
-    let id = match known {
-        Some((id, _)) => id,
-        None => {
-            let is_multipath = !netlink.equal_routes(remote).await.is_empty();
-            let vtep = vtep(&config, addr, &route, settings)?.with_multipath(is_multipath);
-            claim(instance, &vtep, &mut undo)?
-        }
+    let id = if let Some((id, _)) = known {
+        id
+    } else {
+        let is_multipath = !netlink.equal_routes(remote).await.is_empty();
+        let vtep = vtep(&config, addr, &route, settings)?.with_multipath(is_multipath);
+        claim(instance, &vtep, &mut undo)?
     };
     undo.push(move || {
         let _ = forget(instance, key, id);

@@ -59,7 +59,7 @@ pub(crate) fn forget(instance: &Instance, tc: TcHook, device: IfIndex) -> Result
 /// # Errors
 ///
 /// Fails if the programs' pins are gone.
-pub(crate) fn has_noted_xdp(instance: &Instance, link: &Link, uplink: &Uplink) -> Result<bool> {
+pub(crate) fn has_noted_xdp(instance: &Instance, link: &Link, uplink: Uplink) -> Result<bool> {
     let program = match uplink.xdp() {
         XdpHook::Off => return Ok(uplink.why() != XdpReason::Taken || link.has_xdp),
         XdpHook::Native => FROM_UPLINK_XDP,

@@ -79,14 +79,12 @@ impl Template {
     #[must_use]
     pub fn with_local(self, local: UnderlayAddr) -> Self {
         let bytes = &self.bytes;
-        match local.to_ipv4() {
-            Some(local) => Self::ipv4(local, [bytes[16], bytes[17], bytes[18], bytes[19]], self.port()),
-            None => {
-                let mut remote = [0; 16];
-                remote.copy_from_slice(&bytes[24..40]);
-                Self::ipv6(local.bytes(), remote, self.port())
-            }
+        if let Some(local) = local.to_ipv4() {
+            return Self::ipv4(local, [bytes[16], bytes[17], bytes[18], bytes[19]], self.port());
         }
+        let mut remote = [0; 16];
+        remote.copy_from_slice(&bytes[24..40]);
+        Self::ipv6(local.bytes(), remote, self.port())
     }
 
     /// Writes the outer headers of an inner frame over IPv4.

@@ -161,6 +161,7 @@ mod tests {
         }
     }
 
+    #[test]
     fn sizes() {
         assert_eq!(
             (mtu("auto"), mtu("68"), mtu("65535")),

@@ -10,6 +10,7 @@ use crate::error::{Context as _, Error, Result};
 
 /// A network device, as far as we care.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is what the kernel says of a device, yes or no")]
 pub struct Link {
     /// Its index.
     pub index: IfIndex,

@@ -44,7 +44,7 @@ impl Pass<'_> {
             match one.link.clone() {
                 Some(link) if one.is_held => self.adjust(one, &link)?,
                 Some(link) => self.serve(one, &link).await?,
-                None => self.miss(one)?,
+                None => self.miss(one),
             }
         }
         Ok(())
@@ -99,17 +99,16 @@ impl Pass<'_> {
             devices.put(one.name, &one.device)?;
         }
         for mut one in missing {
-            if !by_name.contains_key(&one.name) {
+            let Some(owner) = by_name.get(&one.name) else {
                 devices.put(one.name, &one.device)?;
                 by_name.insert(one.name, one);
-            } else {
-                if let Some(old) = one.device.index() {
-                    self.retire(&mut one, old)?;
-                    let owner = &by_name[&one.name];
-                    devices.put(one.name, &owner.device)?;
-                }
-                self.oust(&one)?;
+                continue;
+            };
+            if let Some(old) = one.device.index() {
+                self.retire(&mut one, old)?;
+                devices.put(one.name, &owner.device)?;
             }
+            self.oust(&one)?;
         }
         Ok(by_name.into_values().collect())
     }
@@ -166,11 +165,10 @@ impl Pass<'_> {
         }
     }
 
-    fn miss(&mut self, wanted: &Wanted) -> Result<()> {
+    fn miss(&mut self, wanted: &Wanted) {
         let kind = Kind::of(&wanted.device);
         let name = wanted.name.as_str();
         self.warn(format!("{kind} {name} is gone; it is served again when a device of that name appears"));
-        Ok(())
     }
 
     /// Notes how a wanted device is served.

@@ -53,7 +53,7 @@ impl Pass<'_> {
             uplinks.put(link.index.get(), &uplink)?;
             self.did(Repair::Mac(wanted.name));
         }
-        if !uplink::has_noted_xdp(self.instance, link, &uplink)? {
+        if !uplink::has_noted_xdp(self.instance, link, uplink)? {
             hook::detach_xdp(self.instance, link.index)?;
             match uplink::serve_by_xdp(self.instance, link, choice) {
                 Ok(hook) if hook != XdpHook::Off => self.did(Repair::Xdp(wanted.name)),
