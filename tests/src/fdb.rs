@@ -38,8 +38,18 @@ pub fn counter(host: &Host, vni: u32, name: &str) -> Result<u64> {
 }
 
 /// Fails unless the counts of learned stations, of every segment and port, are those of the entries that there are.
-/// Returns how many there are in segment `vni`.
+/// Returns how many there are in segment `vni`. What is learned between two commands is looked at again.
 pub fn counts_are_right(host: &Host, vni: u32) -> Result<usize> {
+    let deadline = Instant::now() + Duration::from_secs(3);
+    loop {
+        match compare_counts(host, vni) {
+            Err(_) if Instant::now() < deadline => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+fn compare_counts(host: &Host, vni: u32) -> Result<usize> {
     let shown = |arguments: &[&str]| -> Result<Vec<Value>> {
         let all = host.overlay_json(arguments)?;
         all.as_array().cloned().with_context(|| format!("no array: {all}"))
