@@ -79,6 +79,28 @@ pub enum Origin {
     Control = 2,
 }
 
+impl Origin {
+    /// The origin in the two low bits of a word.
+    #[inline(always)]
+    pub(super) const fn of_bits(word: u64) -> Self {
+        match word & 3 {
+            0 => Self::Learned,
+            1 => Self::Static,
+            _ => Self::Control,
+        }
+    }
+
+    /// Whether an entry of this origin was learned, and not seen for longer than `ageing` seconds; 0: never. Times are
+    /// nanoseconds of the monotonic clock.
+    #[inline(always)]
+    pub(super) const fn is_aged(self, last_seen: u64, ageing: u32, now: u64) -> bool {
+        const NANOSECONDS: u64 = 1_000_000_000;
+        ageing != 0
+            && matches!(self, Self::Learned)
+            && now.saturating_sub(last_seen) > ageing as u64 * NANOSECONDS
+    }
+}
+
 // The word: device index or VTEP id in the low half, then two flags, the origin, and the VNI on top. Zero: nowhere.
 const PEER: u64 = 1 << 32;
 const VTEP: u64 = 1 << 33;
@@ -185,11 +207,7 @@ impl Standing {
     #[inline(always)]
     #[must_use]
     pub const fn origin(self) -> Origin {
-        match (self.0 & ORIGIN) >> ORIGIN_SHIFT {
-            0 => Origin::Learned,
-            1 => Origin::Static,
-            _ => Origin::Control,
-        }
+        Origin::of_bits((self.0 & ORIGIN) >> ORIGIN_SHIFT)
     }
 }
 
@@ -249,10 +267,7 @@ impl FdbEntry {
     #[inline(always)]
     #[must_use]
     pub const fn is_aged(&self, ageing: u32, now: u64) -> bool {
-        const NANOSECONDS: u64 = 1_000_000_000;
-        ageing != 0
-            && matches!(self.origin(), Origin::Learned)
-            && now.saturating_sub(self.last_seen) > ageing as u64 * NANOSECONDS
+        self.origin().is_aged(self.last_seen, ageing, now)
     }
 
     /// When a frame of the station was last seen: nanoseconds of the monotonic clock.

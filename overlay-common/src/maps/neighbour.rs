@@ -111,21 +111,14 @@ impl Neighbour {
     #[inline(always)]
     #[must_use]
     pub const fn origin(&self) -> Origin {
-        match (self.word >> ORIGIN_SHIFT) & 3 {
-            0 => Origin::Learned,
-            1 => Origin::Static,
-            _ => Origin::Control,
-        }
+        Origin::of_bits(self.word >> ORIGIN_SHIFT)
     }
 
     /// Whether it was learned, and not heard of again for longer than `ageing` seconds; 0: never.
     #[inline(always)]
     #[must_use]
     pub const fn is_aged(&self, ageing: u32, now: u64) -> bool {
-        const NANOSECONDS: u64 = 1_000_000_000;
-        ageing != 0
-            && matches!(self.origin(), Origin::Learned)
-            && now.saturating_sub(self.last_seen) > ageing as u64 * NANOSECONDS
+        self.origin().is_aged(self.last_seen, ageing, now)
     }
 
     /// When it was last heard of: nanoseconds of the monotonic clock.
