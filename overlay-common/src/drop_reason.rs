@@ -89,6 +89,12 @@ drop_reasons! {
     GsoChecksum = "gso-checksum",
     /// A packet for our VTEP has reserved bits set in its VXLAN header, and its segment refuses that.
     ReservedBits = "reserved-bits",
+    /// A frame to be flooded exceeds the limit of the port that it came from.
+    BumRate = "bum-rate",
+    /// A frame to a multicast group that nobody in the segment listens to.
+    NoListeners = "no-listeners",
+    /// A VTEP that spoke to a segment with a multicast group, when as many had come by themselves as there can be.
+    TooManyMembers = "too-many-members",
 }
 
 impl DropReason {

@@ -4,44 +4,90 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_loop};
-use overlay_common::{DropReason, Family, IfIndex, Vni, VtepId, maps::flood::FloodList};
+use overlay_common::{
+    DropReason, Family, Vni, VtepId,
+    maps::{flood::FloodList, jump::Jump, mdb::Listener, vtep::Vtep},
+};
 
 use crate::{
+    audience::{self, Audience},
     clock,
     encap::{Inner, Target},
     frame::Frame,
     inner_sum,
-    maps::{counters, drops, flood, segments},
+    maps::{bum_rates, counters, drops, flood, flooding, jumps, segments, vteps},
     skb::{Room, Skb},
     verdict::{Outcome, Verdict},
 };
 
-/// Floods a frame of a port in the segment that was handed over with it.
+/// Floods a frame of a port to the other ports of the segment that was handed over with it, and hands it on to be flooded
+/// into tunnels.
 #[inline(always)]
 pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
     let from = skb.device().ok_or(DropReason::UnknownPort)?;
-    let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
+    let vni = Audience::segment(skb).ok_or(DropReason::UnknownVni)?;
     let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
-    let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
-    let sum = inner_sum::of(skb, list.vtep_count().wrapping_sub(list.ipv4_count()));
-    let inner = Inner::new(skb, vni, segment, Frame::parse(skb, 0)?, clock::now())?.with_sum(sum);
-    let others = list.port_count().saturating_sub(1);
-    if others > 0 {
-        counters::sent(vni, None, inner.size());
-        to_ports(skb, vni, list, Some(from));
+    let now = clock::now();
+    let size = skb.size();
+    if !bum_rates::allows(from, size.packets, now) {
+        return Err(DropReason::BumRate);
     }
-    match list.vtep_count() {
-        0 if others > 0 => Ok(Verdict::Copied),
-        0 => Err(DropReason::NoReceivers),
-        count => to_vteps(skb, &inner, list, count),
+    let mut walk = Walk::new(skb, vni, list, now);
+    walk.except = from.get();
+    let has_copies = list.port_count() > 1 && to_ports(&mut walk) > 0;
+    if has_copies {
+        counters::sent(vni, None, size);
+    }
+    if list.vtep_count() == 0 {
+        return nobody_else(&walk.audience, has_copies);
+    }
+    if has_copies {
+        audience::note_copies(skb);
+    }
+    jumps::jump(skb, Jump::FloodToTunnels)
+}
+
+/// Floods a frame of a port into the tunnels of the segment that was handed over with it.
+#[inline(always)]
+pub(crate) fn to_tunnels(skb: &mut Skb) -> Outcome {
+    let vni = Audience::segment(skb).ok_or(DropReason::UnknownVni)?;
+    let has_copies = audience::has_copies(skb);
+    let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
+    let now = clock::now();
+    let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
+    let inner = flooding::inner().ok_or(DropReason::EncapFailed)?;
+    let sum = inner_sum::of(skb, list.vtep_count().wrapping_sub(list.ipv4_count()));
+    *inner = Inner::new(skb, vni, segment, Frame::parse(skb, 0)?, now)?.with_sum(sum);
+    let mut walk = Walk::new(skb, vni, list, now);
+    // Other hosts listen to reports too.
+    let count = if walk.audience.is_listeners() { up_to_last_listener(&mut walk) } else { list.vtep_count() };
+    if count == 0 {
+        return nobody_else(&walk.audience, has_copies);
+    }
+    to_vteps(inner, &mut walk, count)
+}
+
+/// What becomes of a frame that goes into no tunnel.
+#[inline(always)]
+fn nobody_else(audience: &Audience, has_copies: bool) -> Outcome {
+    if audience.is_listeners() && !has_copies {
+        Err(DropReason::NoListeners)
+    } else if audience.is_everyone() && !has_copies {
+        Err(DropReason::NoReceivers)
+    } else {
+        // A report has said what it had to say.
+        Ok(Verdict::Copied)
     }
 }
 
 /// Floods a frame out of a tunnel, which is a plain frame by now: to ports, never into a tunnel.
 #[inline(always)]
-pub(crate) fn from_tunnel(skb: &mut Skb, vni: Vni) -> Outcome {
+pub(crate) fn from_tunnel(skb: &mut Skb, vni: Vni, now: u64) -> Outcome {
     let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
-    to_ports(skb, vni, list, None);
+    let mut walk = Walk::new(skb, vni, list, now);
+    if to_ports(&mut walk) == 0 && walk.audience.is_listeners() {
+        return Err(DropReason::NoListeners);
+    }
     Ok(Verdict::Copied)
 }
 
@@ -56,6 +102,8 @@ struct Walk<'a> {
     skb: &'a mut Skb,
     list: &'static FloodList,
     vni: Vni,
+    audience: Audience,
+    now: u64,
     /// The index of the port that gets no copy; or the place in the list of the remote VTEP that gets the frame itself.
     except: u32,
     /// Where in the list the walk begins.
@@ -65,25 +113,59 @@ struct Walk<'a> {
     late: u32,
     /// The room that the frame has for outer headers.
     room: Room,
+    /// How many ports of the audience there are; or how far in the list the last of them is.
+    found: u32,
 }
 
-#[inline(always)]
-fn to_ports(skb: &mut Skb, vni: Vni, list: &'static FloodList, except: Option<IfIndex>) {
-    let except = except.map_or(0, IfIndex::get);
-    let mut walk = Walk { skb, list, vni, except, first: 0, inner: ptr::null(), late: 0, room: Room::Plain };
-    for_each(list.port_count(), copy_to_port, &mut walk);
+impl<'a> Walk<'a> {
+    #[inline(always)]
+    fn new(skb: &'a mut Skb, vni: Vni, list: &'static FloodList, now: u64) -> Self {
+        let audience = Audience::handed_over(skb);
+        let (inner, room) = (ptr::null(), Room::Plain);
+        Self { skb, list, vni, audience, now, except: 0, first: 0, inner, late: 0, room, found: 0 }
+    }
+
+    /// The remote VTEP at a place in the list, if it belongs to the audience.
+    #[inline(always)]
+    fn vtep(&self, at: u64) -> Option<VtepId> {
+        let id = self.list.vtep(at as usize).filter(|_| self.list.is_of(self.vni))?;
+        if !self.audience.is_listeners() {
+            return Some(id);
+        }
+        // Behind a group of the underlay, anybody may listen.
+        let belongs = vteps::get(id).is_some_and(Vtep::is_group)
+            || self.audience.has(self.vni, Listener::Vtep(id), self.now);
+        belongs.then_some(id)
+    }
 }
 
-/// One copy to each remote VTEP; one of them gets the frame itself: the final one of the list, or one whose next hop has
-/// to be resolved. The frame gets room for IPv4, and, when those over IPv4 have their copies, for IPv6.
+/// One copy to each port of the audience but one; to how many.
 #[inline(always)]
-fn to_vteps(skb: &mut Skb, inner: &Inner, list: &'static FloodList, count: u32) -> Outcome {
-    let ipv4_count = list.ipv4_count().min(count);
+fn to_ports(walk: &mut Walk<'_>) -> u32 {
+    walk.found = 0;
+    for_each(walk.list.port_count(), copy_to_port, walk);
+    walk.found
+}
+
+/// How much of the list of remote VTEPs has to be walked for the whole audience to have copies.
+#[inline(always)]
+fn up_to_last_listener(walk: &mut Walk<'_>) -> u32 {
+    walk.found = 0;
+    for_each(walk.list.vtep_count(), find_vtep, walk);
+    walk.found.min(walk.list.vtep_count())
+}
+
+/// One copy to each of the first `count` remote VTEPs that belongs to the audience; one of them gets the frame itself: the
+/// final one, or one whose next hop has to be resolved. The frame gets room for IPv4, and, when those over IPv4 have their
+/// copies, for IPv6.
+#[inline(always)]
+fn to_vteps(inner: &Inner, walk: &mut Walk<'_>, count: u32) -> Outcome {
+    let ipv4_count = walk.list.ipv4_count().min(count);
     let family = if ipv4_count > 0 { Family::Ipv4 } else { Family::Ipv6 };
-    let room = inner.make_room(skb, family)?;
-    let mut walk = Walk { skb, list, vni: inner.vni(), except: count - 1, first: 0, inner, late: 0, room };
+    let room = inner.make_room(walk.skb, family)?;
+    (walk.except, walk.inner, walk.room) = (count - 1, inner, room);
     if ipv4_count > 0 {
-        for_each(ipv4_count, copy_to_vtep, &mut walk);
+        for_each(ipv4_count, copy_to_vtep, walk);
     }
     if count > ipv4_count {
         if ipv4_count > 0 {
@@ -94,9 +176,9 @@ fn to_vteps(skb: &mut Skb, inner: &Inner, list: &'static FloodList, count: u32) 
             drops::count(DropReason::NextHopUnresolved);
         }
         (walk.first, walk.late) = (ipv4_count, 0);
-        for_each(count - ipv4_count, copy_to_vtep, &mut walk);
+        for_each(count - ipv4_count, copy_to_vtep, walk);
     }
-    for_each(1, send_itself, &mut walk);
+    for_each(1, send_itself, walk);
     match walk.late {
         0 => Ok(Verdict::Copied),
         action => Ok(Verdict::Redirected(action as i32)),
@@ -120,8 +202,21 @@ unsafe extern "C" fn copy_to_port(at: u64, walk: *mut c_void) -> i64 {
     let Some(port) = walk.list.port(at as usize).filter(|_| walk.list.is_of(walk.vni)) else {
         return CONTINUE;
     };
-    if port.get() != walk.except && walk.skb.send_copy(port).is_err() {
+    if port.get() == walk.except || !walk.audience.has(walk.vni, Listener::Port(port), walk.now) {
+        return CONTINUE;
+    }
+    walk.found += 1;
+    if walk.skb.send_copy(port).is_err() {
         drops::count(DropReason::RedirectFailed);
+    }
+    CONTINUE
+}
+
+unsafe extern "C" fn find_vtep(at: u64, walk: *mut c_void) -> i64 {
+    // SAFETY: `for_each` passes a `Walk`.
+    let walk = unsafe { &mut *walk.cast::<Walk<'_>>() };
+    if walk.vtep(at).is_some() {
+        walk.found = at as u32 + 1;
     }
     CONTINUE
 }
@@ -134,7 +229,7 @@ unsafe extern "C" fn copy_to_vtep(at: u64, walk: *mut c_void) -> i64 {
     if at == u64::from(walk.except) && walk.late == 0 {
         return CONTINUE;
     }
-    let Some(id) = walk.list.vtep(at as usize).filter(|_| walk.list.is_of(walk.vni)) else {
+    let Some(id) = walk.vtep(at) else {
         return CONTINUE;
     };
     // SAFETY: `to_vteps` sets it, and outlives the loop.

@@ -1,8 +1,9 @@
 //! The rest of the way of a frame out of a tunnel, a plain frame by now, that is not just for one port's station.
 
-use overlay_common::{DropReason, Vni, maps::fdb::Place};
+use overlay_common::{DropReason, maps::fdb::Place};
 
 use crate::{
+    audience::Audience,
     clock, flood,
     frame::Frame,
     maps::{fdb, segments},
@@ -14,15 +15,15 @@ use crate::{
 /// Switches a frame to ports of the segment that was handed over with it, and to nothing else.
 #[inline(always)]
 pub(crate) fn handle(skb: &mut Skb) -> Outcome {
-    let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
+    let vni = Audience::segment(skb).ok_or(DropReason::UnknownVni)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
     let frame = Frame::parse(skb, 0)?;
     let destination = frame.destination();
-    let place =
-        if destination.is_group() { None } else { fdb::place(vni, segment, destination, clock::now()) };
+    let now = clock::now();
+    let place = if destination.is_group() { None } else { fdb::place(vni, segment, destination, now) };
     match place {
         Some(Place::Port { device, peer }) => redirect::to_port(skb, device, peer, frame.payload()),
         Some(Place::Vtep(_)) => Err(DropReason::TunnelToTunnel),
-        None => flood::from_tunnel(skb, vni),
+        None => flood::from_tunnel(skb, vni, now),
     }
 }

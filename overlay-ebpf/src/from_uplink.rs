@@ -44,21 +44,23 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
         let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
         return deliver(skb, Tunnel::stripped(vni, segment, vtep), Span { start: 0, end: None });
     }
-    if skb.has_vlan_tag() || !skb.is_to_host() {
+    if skb.has_vlan_tag() || !(skb.is_to_host() || skb.is_to_group()) {
         return Ok(Verdict::NotOurs);
     }
     if skb.get::<[u8; decap::HEADERS_LEN as usize]>(0).is_none() {
         // A short packet stays as it is, and is judged by the bytes that it has.
         let _ = skb.pull(decap::HEADERS_LEN.min(skb.len()));
     }
-    match decap::recognise(skb, foreign::listens)? {
-        Some((tunnel, span)) => deliver(skb, tunnel, span),
-        None if path_mtu::is_news(skb) => {
+    match decap::recognise(skb, foreign::listens) {
+        Ok(Some((tunnel, span))) => deliver(skb, tunnel, span),
+        Ok(None) if path_mtu::is_news(skb) => {
             // Without the program, the packet passes all the same.
             let _ = jumps::jump(skb, Jump::PathMtuFromUplink);
             Ok(Verdict::NotOurs)
         }
-        None => Ok(Verdict::NotOurs),
+        Ok(None) => Ok(Verdict::NotOurs),
+        Err(DropReason::NotAMember) => jumps::jump(skb, Jump::AdmitFromUplink),
+        Err(reason) => Err(reason),
     }
 }
 

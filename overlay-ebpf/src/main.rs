@@ -14,7 +14,9 @@
     reason = "entry points take what the kernel passes, and outcomes end here"
 )]
 
+mod admit;
 mod atomic;
+mod audience;
 mod checksum;
 mod clamp_mss;
 mod clock;
@@ -30,6 +32,8 @@ mod from_port;
 mod from_tunnel;
 mod from_uplink;
 mod from_uplink_xdp;
+mod group_message;
+mod groups;
 mod gso;
 mod hear;
 mod helper;
@@ -37,6 +41,7 @@ mod inner_sum;
 mod learn;
 mod maps;
 mod mark;
+mod message_sum;
 mod next_hop;
 mod packet;
 mod path_mtu;
@@ -85,10 +90,16 @@ fn forward_from_port(context: TcContext) -> i32 {
     act(from_port::handle_again(&mut Skb::new(context)))
 }
 
-/// Reached from `from_port`: what everybody in the segment gets.
+/// Reached from `from_port`: what everybody in the segment gets, for those behind ports.
 #[classifier]
 fn flood_from_port(context: TcContext) -> i32 {
     act(flood::from_port(&mut Skb::new(context)))
+}
+
+/// Reached from `flood_from_port`: the same, for those behind tunnels.
+#[classifier]
+fn flood_to_tunnels(context: TcContext) -> i32 {
+    act(flood::to_tunnels(&mut Skb::new(context)))
 }
 
 /// Reached from `from_uplink`: what is not just for one station.
@@ -131,6 +142,24 @@ fn clamp_mss_from_port(context: TcContext) -> i32 {
 #[classifier]
 fn clamp_mss_from_tunnel(context: TcContext) -> i32 {
     act(clamp_mss::from_tunnel(&mut Skb::new(context)))
+}
+
+/// Reached from `from_uplink`: a packet whose sender is no member of its segment.
+#[classifier]
+fn admit_from_uplink(context: TcContext) -> i32 {
+    act(admit::handle(&mut Skb::new(context)))
+}
+
+/// Reached from `from_port`: what a workload says about multicast groups.
+#[classifier]
+fn groups_from_port(context: TcContext) -> i32 {
+    act(groups::from_port(&mut Skb::new(context)))
+}
+
+/// Reached from `from_uplink`: what came out of a tunnel about multicast groups.
+#[classifier]
+fn groups_from_tunnel(context: TcContext) -> i32 {
+    act(groups::from_tunnel(&mut Skb::new(context)))
 }
 
 /// XDP on an uplink: takes outer headers off early, where that is safe. Takes packets in several buffers, so that it can be

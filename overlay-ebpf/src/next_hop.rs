@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use overlay_common::{
     DropReason, Family, IfIndex, MacAddr, VtepId,
-    header::{eth, ipv4::IpProto, udp},
+    header::{eth, ipv4::IpProto},
     maps::{
         next_hop::{NextHop, Slot},
         vtep::Vtep,
@@ -20,7 +20,7 @@ use overlay_common::{
 };
 
 use crate::{
-    maps::{next_hops, path_mtus, uplinks},
+    maps::{flooding, next_hops, path_mtus, uplinks},
     redirect::Neighbour,
     skb::Skb,
 };
@@ -33,18 +33,31 @@ const AF_INET6: u8 = 10;
 const LOOPBACK: u32 = 1;
 
 /// The way to a remote VTEP.
-pub(crate) enum Way {
-    /// All is known.
-    Resolved(&'static NextHop),
-    /// The neighbour's MAC is not known, or no longer: the kernel has to resolve it.
-    Unresolved {
-        /// The uplink that the route leaves by.
-        uplink: IfIndex,
-        /// The neighbour; `None`: whoever the route names.
-        via: Option<Neighbour>,
-        /// What was known last, by the same uplink.
-        last: Option<&'static NextHop>,
-    },
+///
+/// Plain fields, all of which are always set: the compiler merges the arms of an enum and reads what only one of them has
+/// set, which the verifier refuses.
+pub(crate) struct Way {
+    /// All that is known, where it is; else what was known last, by the same uplink.
+    pub(crate) hop: Option<&'static NextHop>,
+    /// Whether all is known. Otherwise the neighbour's MAC is not, or no longer: the kernel has to resolve it.
+    pub(crate) is_resolved: bool,
+    /// The uplink that the route leaves by, by which the kernel has to; 0 where all is known.
+    uplink: u32,
+    /// The neighbour that it has to resolve; none of family 0: whoever the route names.
+    via: Neighbour,
+}
+
+impl Way {
+    #[inline(always)]
+    fn resolved(hop: &'static NextHop) -> Self {
+        Self { hop: Some(hop), is_resolved: true, uplink: 0, via: Neighbour::NONE }
+    }
+
+    /// The uplink and the neighbour by which the kernel has to find the rest of the way.
+    #[inline(always)]
+    pub(crate) fn unresolved(&self) -> Option<(IfIndex, Neighbour)> {
+        IfIndex::new(self.uplink).map(|uplink| (uplink, self.via))
+    }
 }
 
 /// Finds the way to `vtep`: this CPU's last answer from the kernel's FIB while that is fresh, else a new one.
@@ -63,12 +76,15 @@ pub(crate) fn find(
     let slot = if vtep.is_multipath() { Slot::of_flow(id, flow_hash) } else { Slot::new(id) };
     let hop = next_hops::get(slot).ok_or(DropReason::UnknownVtep)?;
     if !hop.is_of(slot) || !hop.is_fresh(now) {
-        return look_up(skb, id, vtep, slot, hop, now, ip_len);
+        if !vtep.is_group() {
+            return look_up(skb, id, vtep, slot, hop, now, ip_len);
+        }
+        *hop = to_group(skb, vtep, slot, now)?;
     }
     if hop.mtu() != 0 && ip_len > u32::from(hop.mtu()) {
         return Err(DropReason::TooBig);
     }
-    Ok(Way::Resolved(hop))
+    Ok(Way::resolved(hop))
 }
 
 /// Asks the FIB, and keeps a complete answer in `hop`, the place of `slot`. What it shares out equal-cost routes by is the same for all flows
@@ -86,8 +102,10 @@ fn look_up(
     if ip_len > u32::from(path_mtus::get(id, now)) {
         return Err(DropReason::TooBig);
     }
-    let mut params = zeroed();
-    match ask(skb, vtep, slot, ip_len, &mut params) {
+    // Who floods has no stack for it.
+    let params = flooding::fib().ok_or(DropReason::NoRoute)?;
+    *params = zeroed();
+    match ask(skb, vtep, slot, ip_len, params) {
         BPF_FIB_LKUP_RET_SUCCESS => {
             let uplink = checked(params.ifindex)?;
             // SAFETY: the kernel has replaced the length by the MTU.
@@ -96,19 +114,19 @@ fn look_up(
             *hop = NextHop::new(uplink, ethernet, mtu, now, slot);
             // Asked for again, for want of stack to keep it.
             hop.lower_mtu(path_mtus::get(id, now));
-            Ok(Way::Resolved(hop))
+            Ok(Way::resolved(hop))
         }
         BPF_FIB_LKUP_RET_NO_NEIGH => {
             let uplink = checked(params.ifindex)?;
             // SAFETY: the kernel has replaced the destination by the gateway, if there is one, of either family.
             let address = unsafe { params.__bindgen_anon_4.ipv6_dst };
-            let via = Some(Neighbour { family: params.family, address });
+            let via = Neighbour { family: params.family, address };
             Ok(unresolved(uplink, via, slot, hop))
         }
         // Somebody turned the loopback device's forwarding off.
         BPF_FIB_LKUP_RET_FWD_DISABLED => {
             let uplink = vtep.uplink().ok_or(DropReason::NoRoute)?;
-            Ok(unresolved(uplink, None, slot, hop))
+            Ok(unresolved(uplink, Neighbour::NONE, slot, hop))
         }
         BPF_FIB_LKUP_RET_FRAG_NEEDED => Err(DropReason::TooBig),
         _ => Err(DropReason::NoRoute),
@@ -122,6 +140,9 @@ pub(crate) fn mtu(skb: &Skb, id: VtepId, vtep: &Vtep, now: u64) -> Option<u16> {
     let hop = next_hops::get(slot)?;
     if hop.is_of(slot) && hop.is_fresh(now) && hop.mtu() != 0 {
         return Some(hop.mtu());
+    }
+    if vtep.is_group() {
+        return vtep.uplink().and_then(|uplink| skb.mtu_of(uplink).ok());
     }
     let mut params = zeroed();
     let mtu = match ask(skb, vtep, slot, u32::from(u16::MAX), &mut params) {
@@ -167,11 +188,21 @@ fn ask(skb: &Skb, vtep: &Vtep, slot: Slot, ip_len: u32, params: &mut FibParams) 
     unsafe { bpf_fib_lookup(skb.as_ptr(), params, mem::size_of::<FibParams>() as i32, 0) as u32 }
 }
 
+/// The next hop of a multicast group: by the uplink that it was joined on, to a MAC address that follows from the group's.
+#[inline(always)]
+fn to_group(skb: &Skb, vtep: &Vtep, slot: Slot, now: u64) -> Result<NextHop, DropReason> {
+    let device = vtep.uplink().ok_or(DropReason::NoRoute)?;
+    let uplink = uplinks::get(device).ok_or(DropReason::NotAnUplink)?;
+    let mtu = skb.mtu_of(device).map_err(|_| DropReason::NotAnUplink)?;
+    let ethernet = eth::header(vtep.remote().group_mac(), uplink.mac(), vtep.family());
+    Ok(NextHop::new(device, ethernet, mtu, now, slot))
+}
+
 /// A way that the kernel has to find.
 #[inline(always)]
-fn unresolved(uplink: IfIndex, via: Option<Neighbour>, slot: Slot, hop: &'static NextHop) -> Way {
+fn unresolved(uplink: IfIndex, via: Neighbour, slot: Slot, hop: &'static NextHop) -> Way {
     let last = if hop.is_of(slot) && hop.uplink() == Some(uplink) { Some(hop) } else { None };
-    Way::Unresolved { uplink, via, last }
+    Way { hop: last, is_resolved: false, uplink: uplink.get(), via }
 }
 
 /// The uplink with that index.

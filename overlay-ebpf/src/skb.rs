@@ -1,5 +1,7 @@
 //! The socket buffer of a TC program, and the kernel's helpers on it.
 
+mod hand_over;
+
 use core::ffi::c_void;
 
 use aya_ebpf::{
@@ -11,14 +13,14 @@ use aya_ebpf::{
     },
     bpf_f_adj_room_encap_l2,
     helpers::{
-        bpf_clone_redirect, bpf_get_hash_recalc, bpf_l3_csum_replace, bpf_skb_change_head,
+        bpf_check_mtu, bpf_clone_redirect, bpf_get_hash_recalc, bpf_l3_csum_replace, bpf_skb_change_head,
         bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop,
         bpf_skb_vlan_push,
     },
     programs::TcContext,
 };
 use overlay_common::{
-    Family, IfIndex, VtepId,
+    Family, IfIndex,
     header::{
         eth::{self, Payload},
         outer,
@@ -32,6 +34,8 @@ use crate::{
 
 /// `PACKET_HOST` of `include/uapi/linux/if_packet.h`.
 const PACKET_HOST: u32 = 0;
+/// `PACKET_MULTICAST` of the same file.
+const PACKET_MULTICAST: u32 = 2;
 
 /// `-EALREADY`: the skb is marked encapsulated already.
 const EALREADY: i64 = -114;
@@ -112,32 +116,6 @@ impl Skb {
         Size { packets: self.packets(), bytes: self.len() }
     }
 
-    /// Leaves a word for the program that the frame is handed to.
-    #[inline(always)]
-    pub(crate) fn hand_over(&mut self, word: u32) {
-        // SAFETY: the context is valid, and the words are there for programs.
-        unsafe { (*self.raw()).cb[0] = word };
-    }
-
-    /// The word that the program left that handed the frame over.
-    #[inline(always)]
-    pub(crate) fn handed_over(&self) -> u32 {
-        self.fields().cb[0]
-    }
-
-    /// Leaves the id of a remote VTEP as well.
-    #[inline(always)]
-    pub(crate) fn hand_over_vtep(&mut self, id: VtepId) {
-        // SAFETY: as in `hand_over`.
-        unsafe { (*self.raw()).cb[1] = id.index() };
-    }
-
-    /// The id of the remote VTEP that was handed over with the frame.
-    #[inline(always)]
-    pub(crate) fn handed_over_vtep(&self) -> Option<VtepId> {
-        VtepId::new(self.fields().cb[1] as u16)
-    }
-
     /// Whether a VLAN tag waits beside the bytes.
     #[inline(always)]
     pub(crate) fn has_vlan_tag(&self) -> bool {
@@ -161,6 +139,12 @@ impl Skb {
     pub(crate) fn set_mark(&mut self, mark: u32) {
         // SAFETY: the context is valid, and programs may write this field.
         unsafe { (*self.raw()).mark = mark };
+    }
+
+    /// Whether the outer frame was addressed to a multicast group.
+    #[inline(always)]
+    pub(crate) fn is_to_group(&self) -> bool {
+        self.fields().pkt_type == PACKET_MULTICAST
     }
 
     /// A hash of the flow, as the kernel's dissector finds it.
@@ -307,6 +291,15 @@ impl Skb {
             // SAFETY: the context is valid. It refuses only types that frames on these hooks do not have.
             unsafe { bpf_skb_change_type(self.raw(), PACKET_HOST) };
         }
+    }
+
+    /// The MTU of `device`, in bytes; what does not fit 16 bits is cut down to that.
+    #[inline(always)]
+    pub(crate) fn mtu_of(&self, device: IfIndex) -> Result<u16, Refused> {
+        let mut mtu = 1;
+        // SAFETY: the context is valid, and the helper writes one word. A packet of one byte fits any device.
+        done(unsafe { bpf_check_mtu(self.raw().cast(), device.get(), &raw mut mtu, 0, 0) })?;
+        Ok(mtu.min(u32::from(u16::MAX)) as u16)
     }
 
     /// Sends a copy out of `device`.

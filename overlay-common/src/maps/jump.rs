@@ -12,8 +12,10 @@ pub const MAX_ENTRIES: usize = Jump::ALL.len();
 pub enum Jump {
     /// Sends a frame from a port to where it goes, with no closer look at it any more.
     ForwardFromPort,
-    /// Sends copies of a frame from a port to everybody in its segment.
+    /// Sends copies of a frame from a port to everybody behind the other ports of its segment.
     FloodFromPort,
+    /// Sends copies of a frame from a port to everybody behind the tunnels of its segment.
+    FloodToTunnels,
     /// Sends a frame out of a tunnel, whose outer headers are off, to where it goes.
     ForwardFromTunnel,
     /// Has a look at a frame from a port that may be ARP, ND or DHCP; answers it, or sends it on by `ForwardFromPort`.
@@ -28,13 +30,22 @@ pub enum Jump {
     ClampMssFromPort,
     /// Lowers the MSS option in what comes out of a tunnel.
     ClampMssFromTunnel,
+    /// Starts over with a packet from the underlay.
+    FromUplink,
+    /// Lets the sender of a packet in, if its segment takes whoever speaks to it.
+    AdmitFromUplink,
+    /// Learns from IGMP and MLD out of a port who receives what.
+    GroupsFromPort,
+    /// The same from what came out of a tunnel.
+    GroupsFromTunnel,
 }
 
 impl Jump {
     /// All of them, in the order of their slots.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::ForwardFromPort,
         Self::FloodFromPort,
+        Self::FloodToTunnels,
         Self::ForwardFromTunnel,
         Self::SuppressFromPort,
         Self::SnoopFromTunnel,
@@ -42,6 +53,10 @@ impl Jump {
         Self::PathMtuFromUplink,
         Self::ClampMssFromPort,
         Self::ClampMssFromTunnel,
+        Self::FromUplink,
+        Self::AdmitFromUplink,
+        Self::GroupsFromPort,
+        Self::GroupsFromTunnel,
     ];
 
     /// The slot in `JUMPS`.
@@ -57,6 +72,7 @@ impl Jump {
         match self {
             Self::ForwardFromPort => "forward_from_port",
             Self::FloodFromPort => "flood_from_port",
+            Self::FloodToTunnels => "flood_to_tunnels",
             Self::ForwardFromTunnel => "forward_from_tunnel",
             Self::SuppressFromPort => "suppress_from_port",
             Self::SnoopFromTunnel => "snoop_from_tunnel",
@@ -64,6 +80,10 @@ impl Jump {
             Self::PathMtuFromUplink => "path_mtu_from_uplink",
             Self::ClampMssFromPort => "clamp_mss_from_port",
             Self::ClampMssFromTunnel => "clamp_mss_from_tunnel",
+            Self::FromUplink => "from_uplink",
+            Self::AdmitFromUplink => "admit_from_uplink",
+            Self::GroupsFromPort => "groups_from_port",
+            Self::GroupsFromTunnel => "groups_from_tunnel",
         }
     }
 }

@@ -2,16 +2,20 @@
 
 use std::net::IpAddr;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use overlay_common::{IfIndex, Vni, maps::port::PortKind};
 use serde::Serialize;
 
 use super::{
     Session,
-    output::{Table, out_of},
-    parse::{ExistOk, MissingOk, address},
+    output::{Table, or_dash, out_of},
+    parse::{ExistOk, MissingOk, address, rate},
 };
-use crate::{error::Result, mtu, port};
+use crate::{
+    error::{Error, Result},
+    mtu,
+    port::{self, Limits},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Port {
@@ -31,9 +35,8 @@ pub(super) enum Port {
         /// Number of the segment, which is made if it is not there
         #[arg(long)]
         vni: Vni,
-        /// Learn no more stations behind it at a time; 0: any number
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        learn_limit: u32,
+        #[command(flatten)]
+        limits: Settings,
         #[command(flatten)]
         exist_ok: ExistOk,
     },
@@ -41,9 +44,8 @@ pub(super) enum Port {
     Set {
         /// Name of the device
         device: String,
-        /// Learn no more stations behind it at a time; 0: any number
-        #[arg(long, value_name = "N")]
-        learn_limit: u32,
+        #[command(flatten)]
+        limits: Settings,
     },
     /// Make a port an ordinary device again
     Del {
@@ -56,6 +58,16 @@ pub(super) enum Port {
     Show,
 }
 
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Settings {
+    /// Learn no more stations behind it at a time; 0: any number
+    #[arg(long, value_name = "N")]
+    learn_limit: Option<u32>,
+    /// Packets per second that the port may have flooded: broadcast, unknown unicast and multicast; 0: any number
+    #[arg(long, value_name = "N[k|M]", value_parser = rate)]
+    bum_rate: Option<u32>,
+}
+
 #[derive(Serialize)]
 struct Row {
     port: String,
@@ -65,6 +77,8 @@ struct Row {
     kind: &'static str,
     learned: u64,
     learn_limit: u32,
+    /// Packets per second; none: any number.
+    bum_rate: Option<u32>,
     present: bool,
     created: Option<String>,
 }
@@ -73,19 +87,24 @@ impl Port {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
-            Self::Add { device, create: false, vni, learn_limit, exist_ok, .. } => {
-                exist_ok.apply(port::add(&instance, &netlink, &device, vni, learn_limit).await)?;
+            Self::Add { device, create: false, vni, limits, exist_ok, .. } => {
+                exist_ok.apply(port::add(&instance, &netlink, &device, vni, limits.into()).await)?;
                 // What was asked for is done; that it may not do is worth a word, and no failure.
                 if let Ok(Some(warning)) = mtu::warning(&instance, &netlink, vni, &device).await {
                     eprintln!("overlay: {warning}");
                 }
                 Ok(())
             }
-            Self::Add { device: name, create: true, addresses, mtu, vni, learn_limit, exist_ok } => {
-                let creation = port::Creation { name, addresses, mtu, learn_limit };
+            Self::Add { device: name, create: true, addresses, mtu, vni, limits, exist_ok } => {
+                let creation = port::Creation { name, addresses, mtu, limits: limits.into() };
                 exist_ok.apply(port::create(&instance, &netlink, &creation, vni).await)
             }
-            Self::Set { device, learn_limit } => port::set(&instance, &device, learn_limit),
+            Self::Set { limits: Settings { learn_limit: None, bum_rate: None }, .. } => {
+                Err(Error::Usage("nothing to set; name --learn-limit or --bum-rate".to_owned()))
+            }
+            Self::Set { device, limits: Settings { learn_limit, bum_rate } } => {
+                port::set(&instance, &device, learn_limit, bum_rate)
+            }
             Self::Del { device, missing_ok } => {
                 missing_ok.apply(port::del(&instance, &netlink, &device).await)
             }
@@ -93,6 +112,15 @@ impl Port {
                 let rows: Vec<Row> = port::show(&instance)?.into_iter().map(row).collect();
                 session.output.print(&rows, |rows| table(rows))
             }
+        }
+    }
+}
+
+impl From<Settings> for Limits {
+    fn from(settings: Settings) -> Self {
+        Self {
+            stations: settings.learn_limit.unwrap_or_default(),
+            bum_rate: settings.bum_rate.unwrap_or_default(),
         }
     }
 }
@@ -108,13 +136,14 @@ fn row(view: port::View) -> Row {
         },
         learned: view.learned,
         learn_limit: view.learn_limit,
+        bum_rate: view.bum_rate,
         present: view.device.is_some(),
         created: view.created,
     }
 }
 
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(["PORT", "IFINDEX", "VNI", "KIND", "LEARNED"]);
+    let mut table = Table::new(["PORT", "IFINDEX", "VNI", "KIND", "LEARNED", "BUM RATE"]);
     for row in rows {
         table.row([
             row.port.clone(),
@@ -122,6 +151,7 @@ fn table(rows: &[Row]) -> Table {
             row.vni.to_string(),
             row.kind.to_owned(),
             out_of(row.learned, row.learn_limit),
+            or_dash(row.bum_rate),
         ]);
     }
     table

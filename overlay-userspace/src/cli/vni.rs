@@ -88,6 +88,9 @@ pub(super) struct Settings {
     /// Learn addresses from DHCP servers too, whoever says to be one [default: off]
     #[arg(long, value_enum)]
     snoop_dhcp: Option<Switch>,
+    /// Learn who listens to which multicast group, and send what is to the group to nobody else [default: off]
+    #[arg(long, value_enum)]
+    mcast_snooping: Option<Switch>,
 }
 
 /// A year, in seconds.
@@ -109,6 +112,7 @@ impl From<Settings> for Change {
             suppress: settings.suppress.map(bool::from),
             drop_unknown_neighbour: settings.suppress_unknown.map(|what| what == Unknown::Drop),
             snoop_dhcp: settings.snoop_dhcp.map(bool::from),
+            mcast_snooping: settings.mcast_snooping.map(bool::from),
         }
     }
 }
@@ -149,6 +153,7 @@ struct Row {
     remotes: Vec<String>,
     #[serde(flatten)]
     headers: Shown,
+    mcast_snooping: bool,
 }
 
 impl Vni {
@@ -213,6 +218,7 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         ports: view.ports.into_iter().map(name_of).collect(),
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
         headers: view.settings.policy().into(),
+        mcast_snooping: view.settings.mcast_snooping(),
     }
 }
 

@@ -8,10 +8,12 @@ pub use create::{Creation, create};
 use overlay_common::{
     IfIndex, Vni,
     maps::{
+        bum_rate::BumRate,
         config::TcHook,
         device::{Device, DeviceName, Role},
         fdb::Removal,
         learned::LearnedKey,
+        mdb::Listener,
         port::{Port, PortKind},
     },
 };
@@ -22,7 +24,7 @@ use crate::{
     error::{Error, Result},
     fdb, grace, hook,
     instance::Instance,
-    maps,
+    maps, mdb,
     netlink::{Link, LinkKind, Netlink},
     segment,
     undo::Undo,
@@ -43,29 +45,39 @@ pub struct View {
     pub learned: u64,
     /// How many can be at a time; 0: any number.
     pub learn_limit: u32,
+    /// Packets per second that it may have flooded; `None`: any number.
+    pub bum_rate: Option<u32>,
     /// The device of the host itself that was made with the port.
     pub created: Option<String>,
 }
 
-/// Makes a device a port of a segment, which is made if it is not there. At most `learn_limit` stations are learned
-/// behind it; 0: any number.
+/// What a port may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// How many stations can be learned behind it at a time; 0: any number.
+    pub stations: u32,
+    /// Packets per second that it may have flooded, up to [`MAX_RATE`](overlay_common::maps::bum_rate::MAX_RATE); 0: any number.
+    pub bum_rate: u32,
+}
+
+impl Limits {
+    const fn of(self, port: Port) -> Port {
+        port.with_learn_limit(self.stations).with_bum_rate(self.bum_rate)
+    }
+}
+
+/// Makes a device a port of a segment, which is made if it is not there.
 ///
 /// # Errors
 ///
 /// [`Error::Exists`] if it is one already, [`Error::Conflict`] if it is one of another segment or instance;
 /// [`Error::Failed`] if it cannot be one.
-pub async fn add(
-    instance: &Instance,
-    netlink: &Netlink,
-    name: &str,
-    vni: Vni,
-    learn_limit: u32,
-) -> Result<()> {
+pub async fn add(instance: &Instance, netlink: &Netlink, name: &str, vni: Vni, limits: Limits) -> Result<()> {
     let key = devices::name(name)?;
     let link = netlink.link(name).await?;
     refuse_taken(instance, key, vni)?;
     let kind = checked(instance, &link)?;
-    let device = Device::new(Role::Port(Port::new(vni, kind).with_learn_limit(learn_limit)));
+    let device = Device::new(Role::Port(limits.of(Port::new(vni, kind))));
     let added = settle(instance, netlink, &link, key, device).await;
     if added.is_err() {
         let _ = hook::tidy(instance, netlink, link.index).await;
@@ -152,6 +164,7 @@ pub(crate) fn attach(instance: &Instance, tc: TcHook, link: &Link, port: Port) -
     maps::fdb::purge(instance, Removal::ALL.port(link.index))?;
     maps::learned::start(instance, LearnedKey::port(link.index))?;
     maps::ports(instance)?.put(link.index.get(), &port)?;
+    limit(instance, link.index, port)?;
     undo.push(|| {
         let _ = hook::detach_tc(instance, tc, link.index, FROM_PORT);
     });
@@ -177,20 +190,38 @@ pub async fn del(instance: &Instance, netlink: &Netlink, name: &str) -> Result<(
     if device.is_created() { netlink.delete_link(index).await } else { Ok(()) }
 }
 
-/// Limits how many stations are learned behind a port; 0: any number.
+/// Changes the limits of a port; `None` leaves one as it is.
 ///
 /// # Errors
 ///
 /// [`Error::Missing`] if it is no port; [`Error::Failed`] if more stations are learned than shall be.
-pub fn set(instance: &Instance, name: &str, learn_limit: u32) -> Result<()> {
-    let (key, device, settings) = find(instance, name)?;
-    let settings = settings.with_learn_limit(learn_limit);
+pub fn set(instance: &Instance, name: &str, stations: Option<u32>, bum_rate: Option<u32>) -> Result<()> {
+    let (key, device, port) = find(instance, name)?;
+    let settings = Limits {
+        stations: stations.unwrap_or(port.learn_limit()),
+        bum_rate: bum_rate.unwrap_or(port.bum_rate()),
+    }
+    .of(port);
     if let Some(index) = device.index() {
-        let learned = maps::learned::count(instance, LearnedKey::port(index))?;
-        fdb::check_limit(learn_limit, learned, name, &format!("--port {name}"))?;
+        if let Some(limit) = stations {
+            let learned = maps::learned::count(instance, LearnedKey::port(index))?;
+            fdb::check_limit(limit, learned, name, &format!("--port {name}"))?;
+        }
         maps::ports(instance)?.put(index.get(), &settings)?;
+        if bum_rate.is_some() {
+            limit(instance, index, settings)?;
+        }
     }
     maps::devices(instance)?.put(key, &device.with_port(settings))
+}
+
+/// Limits what the port at a device may have flooded.
+fn limit(instance: &Instance, device: IfIndex, port: Port) -> Result<()> {
+    let mut rates = maps::bum_rates(instance)?;
+    match BumRate::new(port.bum_rate()) {
+        Some(rate) => rates.put(device.get(), &rate),
+        None => rates.remove(device.get()).map(drop),
+    }
 }
 
 /// The device of the port of that name, which has to be there.
@@ -218,12 +249,14 @@ pub(crate) fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
     let mut ports = maps::ports(instance)?;
     let vni = ports.get(device.get())?.and_then(|port| port.vni());
     ports.remove(device.get())?;
+    maps::bum_rates(instance)?.remove(device.get())?;
     if let Some(vni) = vni {
         maps::flood::change(instance, vni, |list| {
             list.remove_port(device);
             Ok(())
         })?;
     }
+    mdb::remove_where(instance, |key, _| key.listener() == Some(Listener::Port(device)))?;
     grace::wait();
     maps::fdb::purge(instance, Removal::ALL.port(device))?;
     maps::learned::stop(instance, LearnedKey::port(device))
@@ -249,6 +282,7 @@ pub fn show(instance: &Instance) -> Result<Vec<View>> {
             kind: port.kind(),
             learned,
             learn_limit: port.learn_limit(),
+            bum_rate: Some(port.bum_rate()).filter(|rate| *rate != 0),
             created: create::host_end(key, &device),
         });
     }
