@@ -6,14 +6,13 @@ use overlay_common::{
     header::claim::{Claim, Strength},
     maps::{
         fdb::Origin,
-        jump::Jump,
         neighbour::{Effect, Neighbour, NeighbourKey},
         segment::Segment,
     },
 };
 
 use crate::{
-    clock,
+    clock, examine,
     frame::Frame,
     hear::hear,
     maps::{counters, jumps, neighbours, segments},
@@ -34,7 +33,7 @@ pub(crate) fn from_tunnel(skb: &mut Skb) -> Outcome {
     if let Some(claim) = hear(skb, &frame).claim {
         snoop(skb, vni, segment, &claim, clock::now());
     }
-    jumps::jump(skb, Jump::ForwardFromTunnel)
+    jumps::jump(skb, examine::rest_from_tunnel(segment, &frame))
 }
 
 /// Notes what a station said of itself at `now`, nanoseconds of the monotonic clock, in a segment that learns. Static and
