@@ -59,34 +59,34 @@ fn mld(from: Mac, source: Ipv6Addr, to: (Mac, Ipv6Addr), mut message: Vec<u8>) -
 
 /// What a querier sends that wants answers within a tenth of a second.
 #[must_use]
-pub fn query(family: Family, from: Mac) -> Vec<u8> {
+pub fn query(family: Family, from: &Workload) -> Vec<u8> {
     match family {
         Family::Ipv4 => {
             let everyone = (Mac([1, 0, 0x5e, 0, 0, 1]), [224, 0, 0, 1].into());
-            igmp(from, [10, 1, 0, 1].into(), everyone, vec![0x11, 1, 0, 0, 0, 0, 0, 0])
+            igmp(from.mac, from.v4, everyone, vec![0x11, 1, 0, 0, 0, 0, 0, 0])
         }
         Family::Ipv6 => {
             let everyone = (Mac([0x33, 0x33, 0, 0, 0, 1]), [0xff02, 0, 0, 0, 0, 0, 0, 1].into());
             let message = [&[130, 0, 0, 0, 0, 100, 0, 0][..], &[0; 16]].concat();
-            mld(from, [0xfe80, 0, 0, 0, 0, 0, 0, 1].into(), everyone, message)
+            mld(from.mac, [0xfe80, 0, 0, 0, 0, 0, 0, 1].into(), everyone, message)
         }
     }
 }
 
 /// A datagram to the group.
 #[must_use]
-pub fn datagram(family: Family, from: Mac, number: u8) -> Vec<u8> {
+pub fn datagram(family: Family, from: &Workload, number: u8) -> Vec<u8> {
     let (group, mac) = group(family);
     match group {
         IpAddr::V4(group) => {
-            let ip = Ipv4::new([10, 1, 0, 1].into(), group, IP_UDP);
+            let ip = Ipv4::new(from.v4, group, IP_UDP);
             let bytes = Udp::new(PORT, PORT).datagram(ip.addresses(), &[number; 64]);
-            Ethernet::new(from, mac, ETHER_IPV4).frame(&ip.packet(&bytes))
+            Ethernet::new(from.mac, mac, ETHER_IPV4).frame(&ip.packet(&bytes))
         }
         IpAddr::V6(group) => {
-            let ip = Ipv6::new([0xfd01, 0, 0, 0, 0, 0, 0, 1].into(), group, IP_UDP);
+            let ip = Ipv6::new(from.v6, group, IP_UDP);
             let bytes = Udp::new(PORT, PORT).datagram(ip.addresses(), &[number; 64]);
-            Ethernet::new(from, mac, ETHER_IPV6).frame(&ip.packet(&bytes))
+            Ethernet::new(from.mac, mac, ETHER_IPV6).frame(&ip.packet(&bytes))
         }
     }
 }

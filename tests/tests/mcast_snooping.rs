@@ -48,12 +48,12 @@ impl<'a> Site<'a> {
     }
 
     fn query(&self) -> Result<()> {
-        self.sender.send(&query(self.family, self.workloads[0].mac))
+        self.sender.send(&query(self.family, &self.workloads[0]))
     }
 
     /// How many copies of a datagram come to host 2 and to host 3.
     fn copies(&self, number: u8) -> Result<[usize; 2]> {
-        let inner = datagram(self.family, self.workloads[0].mac, number);
+        let inner = datagram(self.family, &self.workloads[0], number);
         let last = Ethernet::new(self.workloads[0].mac, Mac::BROADCAST, 0x88b5).frame(&[number; 60]);
         self.sender.send(&inner)?;
         self.sender.send(&last)?;

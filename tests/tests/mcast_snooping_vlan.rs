@@ -54,13 +54,13 @@ fn behind_a_trunk(family: Family) -> Result<()> {
     let sender = Wire::open(&far.netns, Workload::DEVICE, Direction::In)?;
     let trunk = Wire::open(&here.switch.netns, Switch::TRUNK, Direction::In)?;
     let silent = Wire::open(&beside.netns, Workload::DEVICE, Direction::In)?;
-    sender.send(&query(family, far.mac))?;
+    sender.send(&query(family, &far))?;
     wait_for_listener(lab.host(1), RED, family, "t1")?;
 
     let mut number = 0;
     let mut send = || -> Result<[usize; 2]> {
         number += 1;
-        let inner = datagram(family, far.mac, number);
+        let inner = datagram(family, &far, number);
         let last = Ethernet::new(far.mac, Mac::BROADCAST, ETHER_EXPERIMENT).frame(&[number; 60]);
         sender.send(&inner)?;
         sender.send(&last)?;
@@ -119,12 +119,12 @@ fn tags_that_are_kept_go_along_with_what_is_for_listeners() -> Result<()> {
         [&listener, &silent].map(|workload| Wire::open(&workload.netns, Workload::DEVICE, Direction::In));
     let [listening, unheard] = wires;
     let (listening, unheard) = (listening?, unheard?);
-    sender.send(&query(Family::Ipv4, near.mac))?;
+    sender.send(&query(Family::Ipv4, &near))?;
     wait_for_listener(lab.host(2), 100, Family::Ipv4, &listener.port)?;
     let mut number = 0;
     wait_until(Instant::now() + SOON, || {
         number += 1;
-        let inner = with_tag(&datagram(Family::Ipv4, near.mac, number), 0x6007);
+        let inner = with_tag(&datagram(Family::Ipv4, &near, number), 0x6007);
         let last = Ethernet::new(near.mac, Mac::BROADCAST, ETHER_EXPERIMENT).frame(&[number; 60]);
         sender.send(&inner)?;
         sender.send(&last)?;

@@ -40,7 +40,7 @@ fn address<N: Network>(host: &Host) -> IpAddr {
 }
 
 /// An instance with a workload in the segment of the group.
-fn join<'a, N: Network>(host: &'a Host, vni: u32) -> Result<(Instance<'a>, Workload)> {
+fn join<N: Network>(host: &Host, vni: u32) -> Result<(Instance<'_>, Workload)> {
     let instance = Instance::up(host, &[])?;
     add_group::<N>(host, vni)?;
     let workload = mesh::workload(&instance, vni, host.number)?;
