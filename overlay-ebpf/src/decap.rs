@@ -71,26 +71,40 @@ struct Addressed {
 /// Recognises a packet for one of our segments from one of its members. `Ok(None)`: it is not ours.
 ///
 /// A packet that a `vxlan` device of the kernel serves is not ours either. `foreign` tells whether somebody listens on
-/// the UDP port; it is asked only about a packet that no segment of ours can be found for.
+/// the UDP port; it is asked only about a packet that no segment of ours can be found for. `known` is asked first about a
+/// packet to us alone, by segment and sender, and where its inner frame starts: the segment's settings, and the sender's id.
 #[inline(always)]
 pub(crate) fn recognise<P: Packet>(
     packet: &P,
     foreign: impl FnOnce(&P) -> bool,
+    known: impl FnOnce(&P, Vni, UnderlayAddr, usize) -> Option<(&'static Segment, VtepId)>,
 ) -> Result<Option<(Tunnel, Span)>, DropReason> {
     let Some(addressed) = config::get().and_then(|config| addressed(packet, config)) else {
         return Ok(None);
     };
-    let (vni, segment) = match segment(packet, addressed.udp_at) {
-        Ok(found) => found,
-        Err(_) if addressed.to_group || foreign(packet) => return Ok(None),
-        Err(reason) => return Err(reason),
+    let (udp_at, source) = (addressed.udp_at, addressed.source);
+    let vni = vni(packet, udp_at);
+    let known = match vni {
+        Ok(vni) if !addressed.to_group => known(packet, vni, source, udp_at + udp::LEN + vxlan::LEN),
+        _ => None,
     };
-    if addressed.to_group && !has_group(packet, vni, addressed.source.family()) {
+    let (vni, segment) = match known {
+        Some((segment, _)) => (vni?, segment),
+        None => match vni.and_then(|vni| Ok((vni, segments::get(vni).ok_or(DropReason::UnknownVni)?))) {
+            Ok(found) => found,
+            Err(_) if addressed.to_group || foreign(packet) => return Ok(None),
+            Err(reason) => return Err(reason),
+        },
+    };
+    if addressed.to_group && !has_group(packet, vni, source.family()) {
         return Ok(None);
     }
     let span = span(packet, &addressed)?;
-    let vtep = members::get(vni, addressed.source).ok_or(DropReason::NotAMember)?;
-    let mark = group_policy(packet, addressed.udp_at, segment)?;
+    let vtep = match known {
+        Some((_, vtep)) => vtep,
+        None => members::get(vni, source).ok_or(DropReason::NotAMember)?,
+    };
+    let mark = group_policy(packet, udp_at, segment)?;
     Ok(Some((Tunnel { vni, segment, vtep, outer_tos: addressed.tos, mark }, span)))
 }
 
@@ -106,7 +120,8 @@ pub(crate) struct Stranger {
 pub(crate) fn stranger<P: Packet>(packet: &P) -> Result<Stranger, DropReason> {
     let addressed = config::get().and_then(|config| addressed(packet, config));
     let addressed = addressed.ok_or(DropReason::NotAMember)?;
-    let (vni, segment) = segment(packet, addressed.udp_at)?;
+    let vni = vni(packet, addressed.udp_at)?;
+    let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
     span(packet, &addressed)?;
     Ok(Stranger { vni, segment, source: addressed.source })
 }
@@ -213,11 +228,8 @@ fn checksum_is_right(packet: &impl Packet, header_len: usize) -> bool {
 
 /// The segment that a packet's VXLAN header names.
 #[inline(always)]
-fn segment(packet: &impl Packet, udp_at: usize) -> Result<(Vni, &'static Segment), DropReason> {
-    let header = packet.get::<VxlanHdr>(udp_at + udp::LEN).ok_or(DropReason::OuterTruncated)?;
-    let vni = vxlan::segment(header)?;
-    let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
-    Ok((vni, segment))
+fn vni(packet: &impl Packet, udp_at: usize) -> Result<Vni, DropReason> {
+    vxlan::segment(packet.get::<VxlanHdr>(udp_at + udp::LEN).ok_or(DropReason::OuterTruncated)?)
 }
 
 /// Looks at the bits of the VXLAN header that RFC 7348 reserves, as the segment would have it: refuses them, or takes the

@@ -13,6 +13,7 @@ use overlay_common::{
 };
 
 use crate::{
+    flow_hash,
     frame::Frame,
     gso::Headers,
     maps::{
@@ -77,7 +78,7 @@ impl Inner {
         };
         let policy = segment.policy();
         let traits = policy.outer(look_inside(skb, &frame));
-        let flow_hash = skb.flow_hash();
+        let flow_hash = flow_hash::of(skb, &frame);
         let fields = Fields {
             vni,
             frame_len: len,

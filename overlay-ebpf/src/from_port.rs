@@ -4,7 +4,8 @@ use overlay_common::{
     DropReason, IfIndex, Vni,
     header::vlan::Tags,
     maps::{
-        fdb::Place,
+        fdb::{Place, Standing},
+        flow::{FRESH_NS, Flow, Key},
         jump::Jump,
         port::{Port, PortKind},
         segment::Segment,
@@ -18,7 +19,7 @@ use crate::{
     frame::Frame,
     groups, inner_sum,
     learn::learn,
-    maps::{counters, fdb, jumps, ports, segments},
+    maps::{counters, fdb, flows, generation, jumps, ports, segments},
     skb::Skb,
     verdict::Outcome,
 };
@@ -36,24 +37,64 @@ struct Received {
 #[inline(always)]
 pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let device = skb.device().ok_or(DropReason::UnknownPort)?;
-    let port = ports::get(device).ok_or(DropReason::UnknownPort)?;
-    if port.is_trunk() || skb.has_vlan_tag() {
+    if skb.has_vlan_tag() {
         return jumps::jump(skb, Jump::TaggedFromPort);
     }
-    let vni = port.vni().ok_or(DropReason::UnknownPort)?;
-    let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
     let frame = match Frame::parse(skb, 0) {
         Err(DropReason::InnerVlan) => return jumps::jump(skb, Jump::TaggedFromPort),
         parsed => parsed?,
     };
+    let (generation, now) = (generation::now(), clock::now());
+    let key = Key::from_port(device, frame.source(), frame.destination());
+    let flow = match flows::get(&key, generation, now).ok_or(DropReason::UnknownPort)? {
+        Ok(known) => known,
+        Err(flow) => {
+            let port = ports::get(device).ok_or(DropReason::UnknownPort)?;
+            if port.is_trunk() {
+                return jumps::jump(skb, Jump::TaggedFromPort);
+            }
+            let until = find_out(skb, flow, &frame, (device, port), now)?;
+            flow.keep(generation, until);
+            flow
+        }
+    };
+    let vni = flow.vni().ok_or(DropReason::UnknownVni)?;
+    let segment = flow.segment();
     skb.hand_over_tags(Tags::NONE);
-    let now = clock::now();
-    learn(skb, vni, segment, frame.source(), place_of(device, port), now);
     if let Some(program) = examine::from_port(skb, segment, &frame) {
         skb.hand_over(vni.get());
         return jumps::jump(skb, program);
     }
-    forward::<false>(skb, Received { device, vni, segment, frame, now })
+    let place = flow.place(vni);
+    forward::<false>(skb, Received { device, vni, segment, frame, now }, place)
+}
+
+/// Learns where the source is, and finds out all that the frames of its flow go by; until when that can be used.
+#[inline(always)]
+fn find_out(
+    skb: &Skb,
+    flow: &mut Flow,
+    frame: &Frame,
+    (device, port): (IfIndex, Port),
+    now: u64,
+) -> Result<u64, DropReason> {
+    let vni = port.vni().ok_or(DropReason::UnknownPort)?;
+    let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
+    let is_steady = learn(skb, vni, segment, frame.source(), place_of(device, port), now);
+    let (standing, until) = find(vni, segment, frame, now);
+    flow.set(vni, segment, standing);
+    Ok(if is_steady { until.min(now + FRESH_NS) } else { 0 })
+}
+
+/// Where the destination of a frame is, and until when that holds.
+#[inline(always)]
+pub(crate) fn find(vni: Vni, segment: &Segment, frame: &Frame, now: u64) -> (Standing, u64) {
+    let destination = frame.destination();
+    if destination.is_group() {
+        (Standing::NOWHERE, 0)
+    } else {
+        fdb::standing(vni, segment, destination, now)
+    }
 }
 
 /// Switches a frame of the segment that was handed over with it; [`handle`] has let it in.
@@ -63,7 +104,9 @@ pub(crate) fn handle_again(skb: &mut Skb) -> Outcome {
     let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
     let frame = Frame::handed_over(skb)?;
-    forward::<true>(skb, Received { device, vni, segment, frame, now: clock::now() })
+    let now = clock::now();
+    let (standing, _) = find(vni, segment, &frame, now);
+    forward::<true>(skb, Received { device, vni, segment, frame, now }, standing.place(vni))
 }
 
 /// `AGAIN` tells that this is [`handle_again`], which does the rarer part.
@@ -71,9 +114,9 @@ pub(crate) fn handle_again(skb: &mut Skb) -> Outcome {
 fn forward<const AGAIN: bool>(
     skb: &mut Skb,
     Received { device, vni, segment, frame, now }: Received,
+    place: Option<Place>,
 ) -> Outcome {
     let destination = frame.destination();
-    let place = if destination.is_group() { None } else { fdb::place(vni, segment, destination, now) };
     match place {
         Some(Place::Vtep(id)) => {
             let mut inner = Inner::new(skb, vni, segment, frame, now)?;

@@ -1,13 +1,19 @@
 //! The way of a packet from the underlay: TC ingress of an uplink.
 
+use network_types::eth::EthHdr;
 use overlay_common::{
-    DropReason, Vni, VtepId,
+    DropReason, IfIndex, MacAddr, Vni, VtepId,
     header::{
         eth::{self, Payload},
         ipv4, ipv6,
         vlan::{self, Tags},
     },
-    maps::{fdb::Place, jump::Jump},
+    maps::{
+        fdb::Place,
+        flow::{FRESH_NS, Flow, Key},
+        jump::Jump,
+        segment::Segment,
+    },
 };
 
 use crate::{
@@ -15,12 +21,13 @@ use crate::{
     decap::{self, Span, Tunnel},
     deliver, ecn, examine, flood_to_ports, foreign,
     frame::Frame,
+    from_port::find,
     gso::Headers,
     learn::learn,
     maps::{
         config,
         counters::{self, Size},
-        fdb, jumps, segments, uplinks,
+        flows, generation, jumps, segments, uplinks,
     },
     mark::Mark,
     packet::{self, Packet as _},
@@ -46,19 +53,26 @@ pub(crate) fn handle_tagged(skb: &mut Skb) -> Outcome {
 
 #[inline(always)]
 fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
-    let Some(uplink) = skb.device().and_then(uplinks::get) else {
-        return Ok(Verdict::NotOurs);
-    };
+    let Some(device) = skb.device() else { return Ok(Verdict::NotOurs) };
+    let mut arrival =
+        Arrival { device, generation: generation::now(), now: clock::now(), known: None, slot: None };
     if !TAGGED
-        && uplink.has_xdp()
+        && skb.has_metadata()
+        && uplinks::get(device).is_some_and(|uplink| uplink.has_xdp())
         && let Some((vni, vtep)) = unmark(skb)
     {
         // Without its outer headers the frame must not pass any more.
         if skb.has_vlan_tag() {
             return Err(DropReason::OuterVlan);
         }
-        let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
-        return switch::<false>(skb, Tunnel::stripped(vni, segment, vtep), Span { start: 0, end: None });
+        let (segment, _) = match arrival.look(skb, 0, |device, source, destination| {
+            Key::from_member(device, vni, vtep, source, destination)
+        }) {
+            Some(known) => known,
+            None => (segments::get(vni).ok_or(DropReason::UnknownVni)?, vtep),
+        };
+        let tunnel = Tunnel::stripped(vni, segment, vtep);
+        return switch::<false>(skb, tunnel, Span { start: 0, end: None }, arrival);
     }
     if skb.has_vlan_tag() || !(skb.is_to_host() || skb.is_to_group()) {
         return Ok(Verdict::NotOurs);
@@ -68,8 +82,19 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
         // A short packet stays as it is, and is judged by the bytes that it has.
         let _ = skb.pull((decap::HEADERS_LEN + tags_len).min(skb.len()));
     }
-    match decap::recognise(skb, foreign::listens) {
-        Ok(Some((tunnel, span))) => switch::<TAGGED>(skb, tunnel, span),
+    let recognised = decap::recognise(skb, foreign::listens, |skb, vni, sender, start| {
+        if TAGGED {
+            return None;
+        }
+        arrival.look(skb, start, |device, source, destination| {
+            Key::from_uplink(device, vni, sender, source, destination)
+        })
+    });
+    if arrival.known.is_none() && uplinks::get(device).is_none() {
+        return Ok(Verdict::NotOurs);
+    }
+    match recognised {
+        Ok(Some((tunnel, span))) => switch::<TAGGED>(skb, tunnel, span, arrival),
         Ok(None) if !TAGGED && path_mtu::is_news(skb) => {
             // Without the program, the packet passes all the same.
             let _ = jumps::jump(skb, Jump::PathMtuFromUplink);
@@ -78,6 +103,41 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
         Ok(None) => Ok(Verdict::NotOurs),
         Err(DropReason::NotAMember) => jumps::jump(skb, Jump::AdmitFromUplink),
         Err(reason) => Err(reason),
+    }
+}
+
+/// A packet as it came, and what is known of its flow.
+struct Arrival {
+    device: IfIndex,
+    generation: u64,
+    now: u64,
+    /// All that packets of its flow go by.
+    known: Option<&'static Flow>,
+    /// The place to keep that, where it has to be found out.
+    slot: Option<&'static mut Flow>,
+}
+
+impl Arrival {
+    /// Looks for what is known of the flow of an inner frame that starts at `start`: its segment, and who sends it.
+    #[inline(always)]
+    fn look(
+        &mut self,
+        skb: &Skb,
+        start: usize,
+        key: impl FnOnce(IfIndex, MacAddr, MacAddr) -> Key,
+    ) -> Option<(&'static Segment, VtepId)> {
+        let header = skb.get::<EthHdr>(start)?;
+        let key = key(self.device, eth::source(header), eth::destination(header));
+        match flows::get(&key, self.generation, self.now)? {
+            Ok(known) => {
+                self.known = Some(known);
+                Some((known.segment(), known.vtep()?))
+            }
+            Err(slot) => {
+                self.slot = Some(slot);
+                None
+            }
+        }
     }
 }
 
@@ -93,7 +153,7 @@ fn unmark(skb: &mut Skb) -> Option<(Vni, VtepId)> {
 
 /// Switches the inner frame at `span` to the ports of its segment, and to nothing else.
 #[inline(always)]
-fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outcome {
+fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival: Arrival) -> Outcome {
     let Tunnel { vni, segment, vtep, outer_tos, mark } = tunnel;
     let parsed = if TAGGED {
         Frame::parse_tagged(skb, span.start)
@@ -109,11 +169,8 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outc
     // What is read back the verifier takes for any tags at once.
     skb.hand_over_tags(tags);
     let frame = if TAGGED { frame.with_tags(skb.tags_handed_over()) } else { frame };
-    let now = clock::now();
-    learn(skb, vni, segment, frame.source(), Place::Vtep(vtep), now);
-
     let destination = frame.destination();
-    let place = if destination.is_group() { None } else { fdb::place(vni, segment, destination, now) };
+    let place = arrival.place(skb, &tunnel, &frame);
     match place {
         Some(Place::Vtep(_)) => return Err(DropReason::TunnelToTunnel),
         None if !destination.is_group() && !segment.flood() => return Err(DropReason::UnknownUnicast),
@@ -142,6 +199,28 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outc
     skb.hand_over_vtep(vtep);
     skb.hand_over(vni.get());
     jumps::jump(skb, program)
+}
+
+impl Arrival {
+    /// Where the destination of a frame is. What is not known is found out, and kept; then the place of the source is learned.
+    #[inline(always)]
+    fn place(self, skb: &Skb, tunnel: &Tunnel, frame: &Frame) -> Option<Place> {
+        let Tunnel { vni, segment, vtep, .. } = *tunnel;
+        if let Some(known) = self.known {
+            return known.place(vni);
+        }
+        let is_steady = learn(skb, vni, segment, frame.source(), Place::Vtep(vtep), self.now);
+        let (standing, until) = find(vni, segment, frame, self.now);
+        if let Some(flow) = self.slot
+            && is_steady
+            && until != 0
+        {
+            flow.set(vni, segment, standing);
+            flow.set_vtep(vtep);
+            flow.keep(self.generation, until.min(self.now + FRESH_NS));
+        }
+        standing.place(vni)
+    }
 }
 
 /// Whether a packet of several segments is one TCP flow in one tunnel packet.

@@ -60,7 +60,9 @@ fn strippable(context: &XdpContext) -> Option<(Mark, usize)> {
     if eth::destination(context.get::<EthHdr>(0)?) != uplink.mac() {
         return None;
     }
-    let (tunnel, Span { start, end: None }) = decap::recognise(context, |_| true).ok()?? else {
+    let (tunnel, Span { start, end: None }) =
+        decap::recognise(context, |_| true, |_, _, _, _| None).ok()??
+    else {
         return None;
     };
     let frame = Frame::parse(context, start).ok()?;

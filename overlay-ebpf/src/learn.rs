@@ -19,22 +19,25 @@ use crate::{
 const RENEW_NS: u64 = 1_000_000_000;
 
 /// Notes that a frame from `source` came from `place` at `now`, nanoseconds of the monotonic clock. Static and
-/// control-plane entries stay as they are.
+/// control-plane entries stay as they are. Returns whether there is nothing to note of its next frames from there either,
+/// but the time.
 #[inline(always)]
-pub(crate) fn learn(skb: &Skb, vni: Vni, segment: &Segment, source: MacAddr, place: Place, now: u64) {
+pub(crate) fn learn(skb: &Skb, vni: Vni, segment: &Segment, source: MacAddr, place: Place, now: u64) -> bool {
     if !segment.learning() {
-        return;
+        return true;
     }
     match fdb::entry_mut(vni, source) {
         Some(entry) if entry.is_at(vni, place) => {
             if now.wrapping_sub(entry.last_seen()) > RENEW_NS && entry.origin() == Origin::Learned {
                 entry.touch(now);
             }
+            true
         }
         _ => {
             let sighting = Sighting { skb, vni, source, place, now };
             let news = sighting::judge(&sighting);
             sighting::follow_up(&sighting, news);
+            false
         }
     }
 }

@@ -27,6 +27,7 @@ mod encap;
 mod examine;
 mod flood_to_ports;
 mod flood_to_tunnels;
+mod flow_hash;
 mod foreign;
 mod forget;
 mod frame;

@@ -84,6 +84,12 @@ impl Skb {
         (self.fields().data_meta as usize, self.ctx.data())
     }
 
+    /// Whether XDP left any.
+    #[inline(always)]
+    pub(crate) fn has_metadata(&self) -> bool {
+        self.fields().data_meta != self.fields().data
+    }
+
     /// Bytes, Ethernet header included.
     #[inline(always)]
     pub(crate) fn len(&self) -> u32 {
@@ -143,6 +149,12 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn is_to_group(&self) -> bool {
         self.fields().pkt_type == PACKET_MULTICAST
+    }
+
+    /// Whether the kernel has a hash of the flow.
+    #[inline(always)]
+    pub(crate) fn has_flow_hash(&self) -> bool {
+        self.fields().hash != 0
     }
 
     /// A hash of the flow, as the kernel's dissector finds it.

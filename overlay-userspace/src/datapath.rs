@@ -7,8 +7,9 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    admitted, ageing, answers, bum_rate, config, counters, drops, fdb, flood, jump, jump::Jump, learned, mdb,
-    member, neighbour, next_hop, notices, path_mtu, port, segment, swept, uplink, vlan, vtep, vtep_ids,
+    admitted, ageing, answers, bum_rate, config, counters, drops, fdb, flood, flow, jump, jump::Jump,
+    learned, mdb, member, neighbour, next_hop, notices, path_mtu, port, segment, swept, uplink, vlan, vtep,
+    vtep_ids,
 };
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 27] = [
+const MAPS: [&str; 28] = [
     admitted::NAME,
     admitted::FREE_NAME,
     ageing::NAME,
@@ -33,6 +34,7 @@ const MAPS: [&str; 27] = [
     drops::NAME,
     fdb::NAME,
     flood::NAME,
+    flow::GENERATION,
     learned::NAME,
     jump::NAME,
     mdb::NAME,

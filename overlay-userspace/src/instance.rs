@@ -15,7 +15,7 @@ use overlay_common::maps::{
 use crate::{
     bpffs,
     error::{Context as _, Error, Result},
-    maps::{self, config},
+    maps::{self, config, generation},
     netlink::Link,
     netns,
 };
@@ -44,6 +44,16 @@ pub fn name(given: Option<&str>) -> Result<String> {
         return Ok(given.to_owned());
     }
     Err(Error::Usage(format!("--instance {given:?}: a name has 1 to 64 letters, digits, `-` and `_`")))
+}
+
+impl Drop for Instance {
+    /// What the programs found out under what held before does not hold any more.
+    fn drop(&mut self) {
+        if self._lock.is_some() {
+            // The map is there once the instance is, and no more when it was taken down.
+            let _ = generation::begin(self);
+        }
+    }
 }
 
 impl Instance {

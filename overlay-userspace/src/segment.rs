@@ -157,7 +157,7 @@ fn forget(instance: &Instance, vni: Vni) -> Result<()> {
     maps::segments(instance)?.remove(vni.get())?;
     maps::flood::open(instance)?.remove(vni.get())?;
     mdb::remove_where(instance, |key, _| key.vni() == Some(vni))?;
-    grace::wait();
+    grace::wait(instance)?;
     maps::fdb::purge(instance, Removal::ALL.vni(vni))?;
     maps::learned::stop(instance, LearnedKey::segment(vni))?;
     maps::neighbours::remove_where(instance, |key, _| key.vni() == Some(vni))?;
@@ -199,7 +199,7 @@ pub fn set(instance: &Instance, vni: Vni, change: Change) -> Result<()> {
         return Ok(());
     }
     // Nothing keeps them true any more.
-    grace::wait();
+    grace::wait(instance)?;
     neigh::flush(instance, vni).map(drop)
 }
 

@@ -214,7 +214,7 @@ pub fn del(instance: &Instance, name: &str, removed: &VlanMap) -> Result<()> {
 /// Takes VLANs of a trunk port out of their segments, and then the stations behind them, when nothing learns them any more.
 fn withdraw(instance: &Instance, device: IfIndex, removed: &VlanMap) -> Result<()> {
     unmap(instance, device, removed)?;
-    grace::wait();
+    grace::wait(instance)?;
     for (_, vni) in removed.iter() {
         maps::fdb::purge(instance, Removal::ALL.vni(vni).port(device))?;
     }

@@ -281,7 +281,7 @@ fn forget(instance: &Instance, key: MemberKey, id: VtepId) -> Result<()> {
         Ok(())
     })?;
     mdb::forget_listener(instance, vni, Listener::Vtep(id))?;
-    grace::wait();
+    grace::wait(instance)?;
     maps::fdb::purge(instance, Removal::ALL.vni(vni).vtep(id))?;
     maps::counters::stop(instance, vni, Some(id))
 }

@@ -7,6 +7,7 @@ pub mod dhcp;
 pub mod ecn;
 pub mod eth;
 pub mod fields;
+pub mod flow_hash;
 pub mod icmp;
 pub mod igmp;
 pub mod inner_sum;

@@ -270,6 +270,16 @@ impl FdbEntry {
         self.origin().is_aged(self.last_seen, ageing, now)
     }
 
+    /// Until when it holds if no frame of the station is seen from now on, nanoseconds of the monotonic clock.
+    #[inline(always)]
+    #[must_use]
+    pub const fn holds_until(&self, ageing: u32) -> u64 {
+        if ageing == 0 || !matches!(self.origin(), Origin::Learned) {
+            return u64::MAX;
+        }
+        self.last_seen.saturating_add(ageing as u64 * 1_000_000_000)
+    }
+
     /// When a frame of the station was last seen: nanoseconds of the monotonic clock.
     #[inline(always)]
     #[must_use]

@@ -13,6 +13,7 @@ pub mod drops;
 pub mod fdb;
 pub mod flood;
 pub mod flooding;
+pub mod flow;
 pub mod jump;
 pub mod learned;
 pub mod mdb;

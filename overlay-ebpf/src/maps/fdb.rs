@@ -9,7 +9,7 @@ use overlay_common::{
     },
 };
 
-use super::NO_PREALLOC;
+use super::{NO_PREALLOC, generation};
 use crate::atomic;
 
 /// `-EEXIST`.
@@ -28,6 +28,19 @@ pub(crate) fn place(vni: Vni, segment: &Segment, mac: MacAddr, now: u64) -> Opti
         return None;
     }
     entry.place(vni)
+}
+
+/// The same as the entry has it, and until when that holds if no frame of the station is seen from now on; 0 for a station
+/// that is not known.
+#[inline(always)]
+pub(crate) fn standing(vni: Vni, segment: &Segment, mac: MacAddr, now: u64) -> (Standing, u64) {
+    // SAFETY: a shared read of words that writers change as a whole.
+    match unsafe { FDB.get(FdbKey::new(vni, mac)) } {
+        Some(entry) if !entry.is_aged(segment.ageing(), now) => {
+            (entry.standing(), entry.holds_until(segment.ageing()))
+        }
+        _ => (Standing::NOWHERE, 0),
+    }
 }
 
 /// The entry of the station `mac` of segment `vni`, to be changed in place by [`FdbEntry::touch`],
@@ -62,7 +75,11 @@ pub(crate) fn remove(key: FdbKey, entry: &mut FdbEntry, seen: Standing) -> bool 
 #[inline(always)]
 fn exchange(entry: &mut FdbEntry, seen: Standing, new: Standing) -> bool {
     // SAFETY: the word of an entry of the map.
-    unsafe { atomic::compare_exchange(entry.standing_word(), seen.word(), new.word()) }
+    let is_done = unsafe { atomic::compare_exchange(entry.standing_word(), seen.word(), new.word()) };
+    if is_done {
+        generation::begin();
+    }
+    is_done
 }
 
 /// Why an entry was not added.

@@ -10,6 +10,8 @@ pub(crate) mod drops;
 pub(crate) mod fdb;
 pub(crate) mod flood;
 pub(crate) mod flooding;
+pub(crate) mod flows;
+pub(crate) mod generation;
 pub(crate) mod jumps;
 pub(crate) mod learned;
 pub(crate) mod mdb;

@@ -6,6 +6,7 @@ pub mod counters;
 pub mod drops;
 pub mod fdb;
 pub mod flood;
+pub mod generation;
 pub mod learned;
 pub mod neighbours;
 pub mod next_hops;

@@ -221,7 +221,7 @@ pub(crate) fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
         })?;
     }
     mdb::remove_where(instance, |key, _| key.listener() == Some(Listener::Port(device)))?;
-    grace::wait();
+    grace::wait(instance)?;
     maps::fdb::purge(instance, Removal::ALL.port(device))?;
     maps::learned::stop(instance, LearnedKey::port(device))
 }

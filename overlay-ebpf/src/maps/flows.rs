@@ -1,0 +1,19 @@
+use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
+use overlay_common::maps::flow::{Flow, Key, MAX_ENTRIES};
+
+#[btf_map]
+static FLOWS: PerCpuArray<Flow, MAX_ENTRIES> = PerCpuArray::new();
+
+/// What is known of the flow of `key` in this generation, at `now`; or the place to keep what is found out about it. `None`
+/// does not happen: every key has a place.
+#[inline(always)]
+pub(crate) fn get(key: &Key, generation: u64, now: u64) -> Option<Result<&'static Flow, &'static mut Flow>> {
+    let flow = FLOWS.get_ptr_mut(key.index())?;
+    // SAFETY: the place is this CPU's own, programs on one CPU do not interrupt each other, and the map outlives them.
+    let flow = unsafe { &mut *flow };
+    if flow.is_of(key, generation, now) {
+        return Some(Ok(flow));
+    }
+    flow.claim(key);
+    Some(Err(flow))
+}
