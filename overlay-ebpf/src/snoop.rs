@@ -5,7 +5,6 @@ use overlay_common::{
     DropReason, Vni,
     header::claim::{Claim, Strength},
     maps::{
-        fdb::Origin,
         jump::Jump,
         neighbour::{Effect, Neighbour, NeighbourKey},
         segment::Segment,
@@ -37,18 +36,18 @@ pub(crate) fn from_tunnel(skb: &mut Skb) -> Outcome {
     jumps::jump(skb, Jump::ForwardFromTunnel)
 }
 
-/// Notes what a station said of itself at `now`, nanoseconds of the monotonic clock, in a segment that learns. Static and
-/// control-plane entries stay as they are.
+/// Notes what a station said of itself at `now`, nanoseconds of the monotonic clock, in the frame's VLANs of a segment that learns.
+/// Static and control-plane entries stay as they are.
 #[inline(always)]
 pub(crate) fn snoop(skb: &Skb, vni: Vni, segment: &Segment, claim: &Claim, now: u64) {
     if !segment.learning() {
         return;
     }
     let key = NeighbourKey::new(vni, claim.address);
+    let vlans = skb.tags_handed_over().vlans();
     let Some(entry) = neighbours::entry_mut(key) else {
         if claim.strength != Strength::Confirms {
-            let router = claim.router.unwrap_or(false);
-            let entry = Neighbour::new(key, claim.mac, router, Origin::Learned, now);
+            let entry = Neighbour::learned(key, claim, vlans, now);
             let is_there = neighbours::add(key, entry) || sweep::when_due(now) && neighbours::add(key, entry);
             if !is_there {
                 counters::neighbour_not_learned(vni);
@@ -56,14 +55,14 @@ pub(crate) fn snoop(skb: &Skb, vni: Vni, segment: &Segment, claim: &Claim, now: 
         }
         return;
     };
-    match entry.effect(key, claim, entry.is_aged(segment.ageing(), now)) {
+    match entry.effect(key, claim, vlans, entry.is_aged(segment.ageing(), now)) {
         Effect::Same => {
             if now.wrapping_sub(entry.last_seen()) > RENEW_NS {
                 entry.touch(now);
             }
         }
         Effect::Replaced => {
-            entry.replace(key, claim, now);
+            entry.replace(key, claim, vlans, now);
             info!(skb, "VNI {}: {:i} is {:mac} now", vni.get(), claim.address.bytes(), claim.mac.bytes());
         }
         Effect::Refused => counters::neighbour_refused(vni),

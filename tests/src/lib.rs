@@ -48,6 +48,7 @@ pub mod process;
 pub mod refusal;
 pub mod replug;
 pub mod stream;
+pub mod tags;
 pub mod tap;
 pub mod testrun;
 pub mod topology;

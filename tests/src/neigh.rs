@@ -68,12 +68,12 @@ pub fn requests(host: &Host, vni: u32) -> Result<(u64, u64)> {
 pub fn fill(instance: &Instance<'_>, vni: u32) -> Result<()> {
     let path = instance.pins().join("maps").join(neighbour::NAME);
     let data = MapData::from_pin(&path).with_context(|| path.display().to_string())?;
-    let mut map: HashMap<MapData, [u8; 20], [u8; 16]> = Map::HashMap(data).try_into()?;
+    let mut map: HashMap<MapData, [u8; 20], [u8; 24]> = Map::HashMap(data).try_into()?;
     for number in 0..u32::try_from(neighbour::MAX_ENTRIES)? {
         let mut key = [0xfd; 20];
         key[..4].copy_from_slice(&vni.to_ne_bytes());
         key[16..].copy_from_slice(&number.to_be_bytes());
-        map.insert(key, [0; 16], 0)?;
+        map.insert(key, [0; 24], 0)?;
     }
     Ok(())
 }

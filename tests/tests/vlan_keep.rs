@@ -12,6 +12,7 @@ use overlay_tests::{
     mesh,
     overlay::Instance,
     peer::{Peer, Segment},
+    tags::{kept, with_tags},
     testrun::TC_REDIRECT,
     topology::{Lab, Plan, Underlay, Workload},
     trunk::{ETHER_SERVICE_TAG, Switch, Tag, tag, tagged},
@@ -21,27 +22,6 @@ use overlay_tests::{
 const SEGMENT: u32 = 100;
 const TRANSFER: usize = 8 << 20;
 const WIRE: Underlay = Underlay { offloads: false, ..Underlay::over(Family::Ipv4) };
-
-/// Tags that are kept: any priority, DEI and VLAN, of either protocol.
-fn kept() -> Vec<Vec<Tag>> {
-    vec![
-        vec![tag(10)],
-        vec![tag(0)],
-        vec![tag(0xe000)],
-        vec![tag(0xffff)],
-        vec![(ETHER_SERVICE_TAG, 0x5064)],
-        vec![(ETHER_SERVICE_TAG, 0xb064), tag(0x700a)],
-        vec![tag(0x2005), tag(0xc006)],
-        vec![tag(7), (ETHER_SERVICE_TAG, 8)],
-    ]
-}
-
-/// The frame with tags put into it.
-fn with_tags(frame: &[u8], tags: &[Tag]) -> Vec<u8> {
-    let mac = |at: usize| Mac([0, 1, 2, 3, 4, 5].map(|byte: usize| frame[at + byte]));
-    let ether_type = u16::from_be_bytes([frame[12], frame[13]]);
-    tagged(mac(6), mac(0), tags, ether_type, &frame[14..])
-}
 
 /// Frames of several kinds and lengths.
 fn frames(source: Mac, destination: Mac) -> Vec<Vec<u8>> {
