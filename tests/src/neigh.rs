@@ -1,13 +1,55 @@
-//! What `overlay neigh show` and `overlay stats --neigh` say.
+//! What stations say of themselves and ask each other, and what `overlay neigh show` and `overlay stats --neigh` say of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::{HashMap, Map, MapData};
 use overlay_common::maps::neighbour;
 use serde_json::Value;
 
-use crate::{frame::Mac, overlay::Instance, topology::Host};
+use crate::{
+    frame::{Arp, ETHER_ARP, Ethernet, Mac, Nd},
+    overlay::Instance,
+    topology::Host,
+};
+
+/// A station, and the number of its addresses.
+pub type Station = (Mac, u8);
+
+/// The IPv4 address of that number.
+#[must_use]
+pub const fn v4(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 1, 0, number)
+}
+
+/// The IPv6 address of that number.
+#[must_use]
+pub const fn v6(number: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, number)
+}
+
+/// What one station asks all for another, by ARP and by ND, and the answers.
+#[must_use]
+pub fn dialogues(asker: Station, asked: Station) -> [(Vec<u8>, Vec<u8>); 2] {
+    let [(from, one), (to, other)] = [asker, asked];
+    let reply = Arp { operation: 2, sender: (to, v4(other)), target: (from, v4(one)) };
+    let reply = Ethernet::new(to, from, ETHER_ARP).frame(&reply.packet());
+    let solicitation = Nd::solicitation((from, v6(one.into())), v6(other.into()));
+    let advertisement = Nd::advertisement((to, v6(other.into())), (from, v6(one.into())), 0x60);
+    [(Arp::request((from, v4(one)), v4(other)), reply), (solicitation.frame(), advertisement.frame())]
+}
+
+/// What a station says of itself to all: an ARP announcement, a gratuitous ARP reply, and an advertisement.
+#[must_use]
+pub fn claims((mac, number): Station) -> [Vec<u8>; 3] {
+    let gratuitous = Arp { operation: 2, sender: (mac, v4(number)), target: (Mac::BROADCAST, v4(number)) };
+    let all = (Mac([0x33, 0x33, 0, 0, 0, 1]), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1));
+    [
+        Arp::request((mac, v4(number)), v4(number)),
+        Ethernet::new(mac, Mac::BROADCAST, ETHER_ARP).frame(&gratuitous.packet()),
+        Nd::advertisement((mac, v6(number.into())), all, 0x20).frame(),
+    ]
+}
 
 /// A neighbour as it is shown, but for its age.
 #[derive(Clone, Debug, PartialEq, Eq)]

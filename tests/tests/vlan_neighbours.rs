@@ -7,25 +7,16 @@ use anyhow::{Context as _, Result, ensure};
 use overlay_common::DropReason;
 use overlay_tests::{
     bench::{Bench, Fate, Hook, PORT, REMOTE, SECOND_PORT, SECOND_STATION, STATION, VNI, lab, same},
-    frame::{Arp, ETHER_ARP, Ethernet, Ipv4, Mac, Nd, Outer},
-    neigh,
+    frame::{Arp, Ipv4, Mac, Nd, Outer},
+    neigh::{self, claims, v4, v6},
     tags::{kept, with_tags},
     testrun::TC_REDIRECT,
     topology::Lab,
-    trunk::{ETHER_SERVICE_TAG, Tag, tag},
+    trunk::{ETHER_SERVICE_TAG, Switch, Tag, tag},
     wire::{Direction, Wire},
 };
 
 const KEEP: [&str; 4] = ["--vlan", "keep", "--suppress", "on"];
-const ALL: (Mac, Ipv6Addr) = (Mac([0x33, 0x33, 0, 0, 0, 1]), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1));
-
-const fn v4(last: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 1, 0, last)
-}
-
-const fn v6(last: u16) -> Ipv6Addr {
-    Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, last)
-}
 
 /// A bench whose segment keeps tags, and was told, for both families: 2 is [`REMOTE`], 3 [`SECOND_STATION`].
 fn bench(lab: &Lab) -> Result<Bench<'_>> {
@@ -44,25 +35,9 @@ fn solicitation(target: u16) -> Nd {
     Nd::solicitation((STATION, v6(1)), v6(target))
 }
 
-/// The questions of [`STATION`] for an address, and the answers in the name of `mac`.
-fn dialogues(mac: Mac, last: u8) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let reply = Arp { operation: 2, sender: (mac, v4(last)), target: (STATION, v4(1)) };
-    let reply = Ethernet::new(mac, STATION, ETHER_ARP).frame(&reply.packet());
-    let advertisement = Nd::advertisement((mac, v6(last.into())), (STATION, v6(1)), 0x60).frame();
-    vec![
-        (Arp::request((STATION, v4(1)), v4(last)), reply),
-        (solicitation(last.into()).frame(), advertisement),
-    ]
-}
-
-/// What `mac` says of its address to everybody: announcement, gratuitous reply, advertisement.
-fn claims(mac: Mac, last: u8) -> Vec<Vec<u8>> {
-    let arp = |operation, target| {
-        let packet = Arp { operation, sender: (mac, v4(last)), target: (target, v4(last)) };
-        Ethernet::new(mac, Mac::BROADCAST, ETHER_ARP).frame(&packet.packet())
-    };
-    let advertisement = Nd::advertisement((mac, v6(last.into())), ALL, 0x20).frame();
-    vec![arp(1, Mac([0; 6])), arp(2, Mac::BROADCAST), advertisement]
+/// What [`STATION`] asks for an address, and the answers in the name of `mac`.
+fn dialogues(mac: Mac, last: u8) -> [(Vec<u8>, Vec<u8>); 2] {
+    neigh::dialogues((STATION, 1), (mac, last))
 }
 
 /// Whether a frame is for [`STATION`] alone. Hosts speak to all of a port by themselves.
@@ -152,7 +127,7 @@ fn probes_and_announcements_pass_with_their_tags() -> Result<()> {
         // Where tags hide what is not right.
         solicitation(2).but(|nd| nd.checksum = Some(1)).frame(),
     ];
-    frames.extend(claims(STATION, 1));
+    frames.extend(claims((STATION, 1)));
     for tags in [vec![tag(0x600a)], vec![(ETHER_SERVICE_TAG, 0xb064), tag(0x700a)]] {
         for (number, frame) in frames.iter().enumerate() {
             passes(&bench, &with_tags(frame, &tags)).with_context(|| format!("{number}, {tags:x?}"))?;
@@ -175,7 +150,7 @@ fn what_is_said_behind_tags_is_heard_from_ports_and_tunnels() -> Result<()> {
         let mut last = 10;
         for tags in kept() {
             for (from_tunnel, mac) in [(true, REMOTE), (false, SECOND_STATION)] {
-                for claim in claims(mac, last) {
+                for claim in claims((mac, last)) {
                     let claim = with_tags(&claim, &tags);
                     if from_tunnel {
                         underlay.send(&bench.packet(&claim, |_| {})?)?;
@@ -209,7 +184,7 @@ fn what_a_station_said_holds_in_its_vlans_alone() -> Result<()> {
     let double = vec![(ETHER_SERVICE_TAG, 10), tag(20)];
     let others: [&[Tag]; 6] =
         [&[], &[tag(11)], &[tag(0)], &[(ETHER_SERVICE_TAG, 10)], &[tag(10), tag(20)], &[tag(20), tag(10)]];
-    for claim in claims(REMOTE, 7) {
+    for claim in claims((REMOTE, 7)) {
         hears(&bench, Hook::Uplink("u1"), &with_tags(&claim, &said))?;
     }
     for (question, answer) in dialogues(REMOTE, 7) {
@@ -229,7 +204,7 @@ fn what_a_station_said_holds_in_its_vlans_alone() -> Result<()> {
     for (tags, same_vlans) in
         [(&double[..], &[(ETHER_SERVICE_TAG, 0x700a), tag(0x3014)][..]), (&[], &[tag(0x6000)])]
     {
-        for claim in claims(SECOND_STATION, 7) {
+        for claim in claims((SECOND_STATION, 7)) {
             hears(&bench, Hook::Port(SECOND_PORT), &with_tags(&claim, tags))?;
         }
         for (question, answer) in dialogues(SECOND_STATION, 7) {
@@ -253,7 +228,7 @@ fn the_vlans_that_a_neighbour_was_heard_in_are_shown() -> Result<()> {
         (6, vec![(ETHER_SERVICE_TAG, 5), tag(20)], serde_json::json!([5, 20])),
         (7, vec![tag(0xe000)], serde_json::json!([])),
     ] {
-        hears(&bench, Hook::Uplink("u1"), &with_tags(&claims(REMOTE, last)[0], &tags))?;
+        hears(&bench, Hook::Uplink("u1"), &with_tags(&claims((REMOTE, last))[0], &tags))?;
         expected.push((v4(last), vlans));
     }
     expected.push((v4(2), serde_json::json!([])));
@@ -264,5 +239,58 @@ fn the_vlans_that_a_neighbour_was_heard_in_are_shown() -> Result<()> {
     }
     let table = bench.host().overlay(&["neigh", "show"])?;
     ensure!(table.contains(" 5/20 "), "{table}");
+    Ok(())
+}
+
+/// Makes [`STATION`] one behind a trunk port whose VLAN 10 is the segment, and which has no other unless `native`.
+fn trunk(bench: &Bench<'_>, native: bool) -> Result<(Switch, Wire)> {
+    let switch = Switch::new(bench.host(), "t1")?;
+    let (vni, map) = (VNI.to_string(), format!("10:{}", if native { VNI + 1 } else { VNI }));
+    let words = ["port", "add", "t1", "--vlan", &map];
+    let more: &[&str] = if native { &["--vni", &vni] } else { &[] };
+    bench.host().overlay(&[&words, more].concat())?;
+    let wire = Wire::open(&switch.netns, Switch::TRUNK, Direction::In)?;
+    Ok((switch, wire))
+}
+
+/// The tag of a trunk port is no part of a frame in its segment; others are.
+#[test]
+fn an_answer_to_a_trunk_port_has_the_tag_of_the_port_and_those_that_are_kept() -> Result<()> {
+    let lab = lab()?;
+    let bench = bench(&lab)?;
+    let access = bench.station(SECOND_PORT)?;
+    let (_switch, wire) = trunk(&bench, false)?;
+    for kept in [&[][..], &[tag(0x6007)], &[(ETHER_SERVICE_TAG, 0xb064), tag(0x700a)]] {
+        let on_trunk = [&[tag(10)], kept].concat();
+        let marked = [&[tag(0xe00a)], kept].concat();
+        for (question, answer) in dialogues(REMOTE, 2) {
+            let (question, answer) = (with_tags(&question, &marked), with_tags(&answer, &on_trunk));
+            answered(&wire, &question, &answer).with_context(|| format!("{kept:x?}"))?;
+        }
+        // What is said on the trunk holds behind access ports, and the other way round.
+        for (claim, at_access) in claims((STATION, 1)).into_iter().zip(claims((STATION, 1))) {
+            wire.send(&with_tags(&claim, &on_trunk))?;
+            access.expect("the claim", |seen| seen.bytes == with_tags(&at_access, kept))?;
+        }
+        for (question, answer) in neigh::dialogues((SECOND_STATION, 3), (STATION, 1)) {
+            access.send(&with_tags(&question, kept))?;
+            let answer = with_tags(&answer, kept);
+            access.expect("an answer", |seen| seen.bytes == answer).with_context(|| format!("{kept:x?}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn an_answer_to_the_native_segment_of_a_trunk_port_has_what_tags_there_were() -> Result<()> {
+    let lab = lab()?;
+    let bench = bench(&lab)?;
+    let (_switch, wire) = trunk(&bench, true)?;
+    for tags in [&[][..], &[tag(0x6007)], &[(ETHER_SERVICE_TAG, 0xb064), tag(0x700a)]] {
+        for (question, answer) in dialogues(REMOTE, 2) {
+            let (question, answer) = (with_tags(&question, tags), with_tags(&answer, tags));
+            answered(&wire, &question, &answer).with_context(|| format!("{tags:x?}"))?;
+        }
+    }
     Ok(())
 }
