@@ -1,6 +1,9 @@
 //! What stations say of themselves and ask each other, and what `overlay neigh show` and `overlay stats --neigh` say of it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::{HashMap, Map, MapData};
@@ -8,9 +11,13 @@ use overlay_common::maps::neighbour;
 use serde_json::Value;
 
 use crate::{
-    frame::{Arp, ETHER_ARP, Ethernet, Mac, Nd},
+    frame::{Arp, ETHER_ARP, ETHER_IPV6, Ethernet, IP_ICMP6, Mac, Nd, Network, Outer},
     overlay::Instance,
-    topology::Host,
+    process::wait_until,
+    tags::without_tags,
+    topology::{Host, Workload},
+    traffic::PATIENCE,
+    wire::Received,
 };
 
 /// A station, and the number of its addresses.
@@ -118,4 +125,52 @@ pub fn fill(instance: &Instance<'_>, vni: u32) -> Result<()> {
         map.insert(key, [0; 24], 0)?;
     }
     Ok(())
+}
+
+/// Turns suppression on in a segment.
+pub fn suppress(host: &Host, vni: u32) -> Result<()> {
+    host.overlay(&["vni", "set", &vni.to_string(), "--suppress", "on"]).map(drop)
+}
+
+/// Waits until a host has learned who has an address.
+pub fn await_learned(host: &Host, vni: u32, address: IpAddr, mac: Mac) -> Result<()> {
+    let expected = Neighbour::new(mac, "learned");
+    wait_until(Instant::now() + PATIENCE, || {
+        Ok((of(host, vni, address)?.as_ref() == Some(&expected)).then_some(()))
+    })
+    .with_context(|| format!("{address} is not {mac} on {}", host.netns.name()))
+}
+
+/// Has a workload forget whom it knows.
+pub fn forget(workload: &Workload) -> Result<()> {
+    workload.netns.ip(&format!("neigh flush dev {}", Workload::DEVICE))
+}
+
+/// Gives a workload an address that another has, and waits until its kernel has found that out.
+pub fn await_duplicate(workload: &Workload, address: Ipv6Addr) -> Result<()> {
+    let device = Workload::DEVICE;
+    workload.netns.sysctl(&format!("ipv6/conf/{device}/accept_dad"), "1")?;
+    workload.netns.ip(&format!("addr add {address}/64 dev {device}"))?;
+    wait_until(Instant::now() + 2 * PATIENCE, || {
+        let text = workload.netns.run(&["ip", "-6", "address", "show", "dev", device])?;
+        Ok(text.contains("dadfailed").then_some(()))
+    })
+    .with_context(|| format!("{address} is not found to be a duplicate"))
+}
+
+/// Whether a packet of an underlay of `N` carries a frame that asks everybody for a neighbour, whatever tags it has.
+#[must_use]
+pub fn carries_question<N: Network>(packet: &Received) -> bool {
+    Outer::<N>::parse(&packet.bytes).is_ok_and(|(_, inner)| asks_all(&without_tags(inner)))
+}
+
+fn asks_all(frame: &[u8]) -> bool {
+    let Ok((header, packet)) = Ethernet::parse(frame) else { return false };
+    let is_to_all = header.destination.0[0] & 1 == 1;
+    let asks = match header.ether_type {
+        ETHER_ARP => packet.get(7) == Some(&1),
+        ETHER_IPV6 => (packet.get(6), packet.get(40)) == (Some(&IP_ICMP6), Some(&135)),
+        _ => false,
+    };
+    is_to_all && asks
 }

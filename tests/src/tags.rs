@@ -1,8 +1,13 @@
 //! Frames with VLAN tags that a segment keeps.
 
+use anyhow::Result;
+use overlay_common::header::vlan;
+
 use crate::{
     frame::Mac,
-    trunk::{ETHER_SERVICE_TAG, Tag, tag, tagged},
+    overlay::Instance,
+    topology::{Plan, Workload},
+    trunk::{ETHER_SERVICE_TAG, Switch, Tag, tag, tagged},
 };
 
 /// Tags that are kept: any priority, DEI and VLAN, of either protocol.
@@ -36,4 +41,27 @@ pub fn without_tags(frame: &[u8]) -> Vec<u8> {
         bytes.drain(12..16);
     }
     bytes
+}
+
+/// Adds the port `t1` to segment `vni`, which keeps tags, and workload `number` behind it, whose frames have these there.
+pub fn workload(instance: &Instance<'_>, vni: u32, number: u8, tags: &[Tag]) -> Result<(Switch, Workload)> {
+    let mut switch = Switch::new(instance.host, "t1")?;
+    let workload = switch.workload(&plan(instance, vni, number)?, tags)?;
+    switch.start()?;
+    attach(instance, vni)?;
+    Ok((switch, workload))
+}
+
+/// What a workload looks like whose packets fit the tunnel behind as many tags as can be kept.
+pub fn plan(instance: &Instance<'_>, vni: u32, number: u8) -> Result<Plan> {
+    let room = instance.host.inner_mtu - u32::try_from(vlan::MAX_KEPT * vlan::LEN)?;
+    Ok(Plan { mtu: Some(room), ..Plan::new(vni, number) })
+}
+
+/// Adds the port `t1` to segment `vni`, which keeps tags.
+pub fn attach(instance: &Instance<'_>, vni: u32) -> Result<()> {
+    let vni = vni.to_string();
+    instance.host.overlay(&["vni", "add", &vni, "--vlan", "keep", "--exist-ok"])?;
+    instance.host.overlay(&["vni", "set", &vni, "--vlan", "keep"])?;
+    instance.host.overlay(&["port", "add", "t1", "--vni", &vni]).map(drop)
 }

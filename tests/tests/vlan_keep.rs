@@ -12,9 +12,9 @@ use overlay_tests::{
     mesh,
     overlay::Instance,
     peer::{Peer, Segment},
-    tags::{kept, with_tags},
+    tags::{self, kept, with_tags},
     testrun::TC_REDIRECT,
-    topology::{Lab, Plan, Underlay, Workload},
+    topology::{Lab, Plan, Underlay},
     trunk::{ETHER_SERVICE_TAG, Switch, Tag, tag, tagged},
     wire::{Direction, Wire},
 };
@@ -159,24 +159,12 @@ fn tags_reach_another_port_of_the_host_as_they_are() -> Result<()> {
     Ok(())
 }
 
-/// A workload behind a host whose frames have these tags on the port, which is a port of [`SEGMENT`].
-fn behind_tags(instance: &Instance<'_>, number: u8, tags: &[Tag]) -> Result<(Switch, Workload)> {
-    let mut switch = Switch::new(instance.host, "t1")?;
-    let workload = switch.workload(&Plan { mtu: Some(1442), ..Plan::new(SEGMENT, number) }, tags)?;
-    switch.start()?;
-    let vni = SEGMENT.to_string();
-    instance.host.overlay(&["vni", "add", &vni, "--vlan", "keep", "--exist-ok"])?;
-    instance.host.overlay(&["vni", "set", &vni, "--vlan", "keep"])?;
-    instance.host.overlay(&["port", "add", "t1", "--vni", &vni])?;
-    Ok((switch, workload))
-}
-
 fn ours_to_ours(underlay: Underlay, arguments: &[&str], tags: &[Tag]) -> Result<()> {
     let lab = Lab::with(2, underlay)?;
     let instances = mesh::up(&lab, arguments)?;
     mesh::connect(&instances, SEGMENT)?;
-    let (_here, one) = behind_tags(&instances[0], 1, tags)?;
-    let (_there, two) = behind_tags(&instances[1], 2, tags)?;
+    let (_here, one) = tags::workload(&instances[0], SEGMENT, 1, tags)?;
+    let (_there, two) = tags::workload(&instances[1], SEGMENT, 2, tags)?;
     mesh::exchange(&one, &two, TRANSFER)
 }
 
@@ -206,7 +194,7 @@ fn ours_to_kernel(underlay: Underlay, tags: &[Tag]) -> Result<()> {
     let (one, two) = (lab.host(1), lab.host(2));
     let instance = Instance::up(one, &[])?;
     instance.reach(SEGMENT, two)?;
-    let (_here, ours) = behind_tags(&instance, 1, tags)?;
+    let (_here, ours) = tags::workload(&instance, SEGMENT, 1, tags)?;
     let peer = Peer::join(two, &Segment::new(two, SEGMENT, &[one]))?;
     let mut switch = Switch::new(two, "t1")?;
     let theirs = switch.workload(&Plan { mtu: Some(1442), ..Plan::new(SEGMENT, 2) }, tags)?;
