@@ -34,6 +34,7 @@ pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
     let device = skb.device().ok_or(DropReason::UnknownPort)?;
     let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
+    // Without its tags, for which the stack has no room until there is an answer.
     let frame = Frame::parse(skb, 0)?;
     let now = clock::now();
     let heard = hear(skb, &frame);
@@ -45,7 +46,8 @@ pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
             Decision::Answer(mac, router) => {
                 counters::asked(vni, true);
                 answer(skb, &frame, NETWORK, mac, router).ok_or(DropReason::AnswerFailed)?;
-                return deliver::to_port(skb, vni, segment, (device, false), &Frame::handed_over(skb)?);
+                let answer = Frame::handed_over(skb)?;
+                return deliver::to_port(skb, vni, segment, (device, false), &answer);
             }
             Decision::Unknown if segment.drops_unknown_neighbour() => {
                 counters::asked(vni, false);

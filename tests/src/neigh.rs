@@ -37,8 +37,7 @@ pub const fn v6(number: u16) -> Ipv6Addr {
 
 /// What one station asks all for another, by ARP and by ND, and the answers.
 #[must_use]
-pub fn dialogues(asker: Station, asked: Station) -> [(Vec<u8>, Vec<u8>); 2] {
-    let [(from, one), (to, other)] = [asker, asked];
+pub fn dialogues((from, one): Station, (to, other): Station) -> [(Vec<u8>, Vec<u8>); 2] {
     let reply = Arp { operation: 2, sender: (to, v4(other)), target: (from, v4(one)) };
     let reply = Ethernet::new(to, from, ETHER_ARP).frame(&reply.packet());
     let solicitation = Nd::solicitation((from, v6(one.into())), v6(other.into()));

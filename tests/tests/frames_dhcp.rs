@@ -6,15 +6,11 @@ use anyhow::{Context as _, Result};
 use overlay_tests::{
     bench::{Bench, Hook, REMOTE, SECOND_PORT, STATION, VNI, lab},
     frame::{ETHER_IPV4, Ethernet, IP_UDP, Ipv4, Mac, Network as _, Udp},
-    neigh::{self, Neighbour},
+    neigh::{self, Neighbour, v4},
     tags::{kept, with_tags},
 };
 
 const UPLINK: Hook<'_> = Hook::Uplink("u1");
-
-const fn v4(last: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 1, 0, last)
-}
 
 fn set(bench: &Bench<'_>, settings: &[&str]) -> Result<()> {
     bench.host().overlay(&[&["vni", "set", &VNI.to_string()], settings].concat()).map(drop)

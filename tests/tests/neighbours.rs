@@ -39,8 +39,19 @@ fn ping_all(workloads: &[Workload]) -> Result<()> {
     Ok(())
 }
 
-/// Waits until every host knows every workload.
-fn await_all(lab: &Lab, workloads: &[Workload]) -> Result<()> {
+/// A workload behind each instance, and a third behind the first, in a segment that suppresses.
+fn segment(instances: &[Instance<'_>]) -> Result<Vec<Workload>> {
+    let mut workloads = mesh::segment(instances, VNI)?;
+    workloads.push(mesh::workload(&instances[0], VNI, 3)?);
+    for instance in instances {
+        suppress(instance.host, VNI)?;
+    }
+    Ok(workloads)
+}
+
+/// Everybody gets to know everybody, and every host too.
+fn acquaint(lab: &Lab, workloads: &[Workload]) -> Result<()> {
+    ping_all(workloads)?;
     for host in &lab.hosts {
         for workload in workloads {
             for address in both(workload) {
@@ -51,23 +62,29 @@ fn await_all(lab: &Lab, workloads: &[Workload]) -> Result<()> {
     Ok(())
 }
 
+/// A workload that has forgotten the other, which is behind `host`, reaches it, and no question gets there.
+fn reach_unasked(from: &Workload, to: &Workload, host: &Host) -> Result<()> {
+    let uplink = Wire::open(&host.netns, &host.uplink, Direction::In)?;
+    forget(from)?;
+    for address in both(to) {
+        traffic::ping(&from.netns, address, 5)?;
+    }
+    ensure!(uplink.collect(carries_question::<Ipv4>)?.is_empty(), "a known station was asked for");
+    Ok(())
+}
+
 over_both_families!(no_request_crosses_the_underlay_once_stations_are_known);
 
 fn no_request_crosses_the_underlay_once_stations_are_known<N: Network>() -> Result<()> {
     let lab = Lab::with(2, Underlay::over(N::FAMILY))?;
     let instances = mesh::up(&lab, &[])?;
-    let mut workloads = mesh::segment(&instances, VNI)?;
-    workloads.push(mesh::workload(&instances[0], VNI, 3)?);
-    for host in &lab.hosts {
-        suppress(host, VNI)?;
-    }
+    let workloads = segment(&instances)?;
     let uplink = |host: &Host| Wire::open(&host.netns, &host.uplink, Direction::In);
     let wires = lab.hosts.iter().map(uplink).collect::<Result<Vec<_>>>()?;
-    ping_all(&workloads)?;
+    acquaint(&lab, &workloads)?;
     for wire in &wires {
         ensure!(!wire.collect(carries_question::<N>)?.is_empty(), "the first requests are flooded");
     }
-    await_all(&lab, &workloads)?;
     let before = neigh::requests(lab.host(1), VNI)?;
     for workload in &workloads {
         forget(workload)?;
@@ -135,12 +152,9 @@ fn a_kernel_bridge_that_suppresses_gives_the_same_answers() -> Result<()> {
 fn an_answer_leaves_by_the_asker_s_port_and_sniffers_see_the_question() -> Result<()> {
     let lab = Lab::new(2)?;
     let instances = mesh::up(&lab, &[])?;
-    let mut workloads = mesh::segment(&instances, VNI)?;
-    workloads.push(mesh::workload(&instances[0], VNI, 3)?);
-    suppress(lab.host(1), VNI)?;
-    ping_all(&workloads)?;
+    let workloads = segment(&instances)?;
+    acquaint(&lab, &workloads)?;
     let [one, two, three] = &workloads[..] else { unreachable!("three workloads") };
-    await_learned(lab.host(1), VNI, two.v4.into(), two.mac)?;
     let port = Wire::open(&lab.host(1).netns, &one.port, Direction::Both)?;
     let neighbour = Wire::open(&three.netns, Workload::DEVICE, Direction::In)?;
     let wire = Wire::open(&one.netns, Workload::DEVICE, Direction::In)?;
@@ -161,15 +175,9 @@ fn an_answer_leaves_by_the_asker_s_port_and_sniffers_see_the_question() -> Resul
 fn a_station_that_changes_its_address_is_followed() -> Result<()> {
     let lab = Lab::new(2)?;
     let instances = mesh::up(&lab, &[])?;
-    let workloads = mesh::segment(&instances, VNI)?;
-    for host in &lab.hosts {
-        suppress(host, VNI)?;
-    }
-    ping_all(&workloads)?;
-    let [one, two] = &workloads[..] else { unreachable!("two hosts") };
-    for address in both(two) {
-        await_learned(lab.host(1), VNI, address, two.mac)?;
-    }
+    let workloads = segment(&instances)?;
+    acquaint(&lab, &workloads)?;
+    let [one, two, _] = &workloads[..] else { unreachable!("three workloads") };
     // It says so by itself: gratuitous ARP and an unsolicited advertisement.
     two.netns.sysctl("ipv4/conf/eth0/arp_notify", "1")?;
     two.netns.sysctl("ipv6/conf/eth0/ndisc_notify", "1")?;
@@ -178,14 +186,8 @@ fn a_station_that_changes_its_address_is_followed() -> Result<()> {
     for address in both(two) {
         await_learned(lab.host(1), VNI, address, mac)?;
     }
-    let uplink = Wire::open(&lab.host(2).netns, &lab.host(2).uplink, Direction::In)?;
-    forget(one)?;
-    for address in both(two) {
-        traffic::ping(&one.netns, address, 5)?;
-    }
-    traffic::tcp(&one.netns, &two.netns, two.v4.into(), LENGTH)?;
-    ensure!(uplink.collect(carries_question::<Ipv4>)?.is_empty(), "the new address was not known");
-    Ok(())
+    reach_unasked(one, two, lab.host(2))?;
+    traffic::tcp(&one.netns, &two.netns, two.v4.into(), LENGTH)
 }
 
 #[test]
@@ -214,28 +216,16 @@ fn a_station_that_moves_is_answered_for_where_it_is() -> Result<()> {
         };
         Ok(rows.iter().find(is_there).map(drop))
     })?;
-    let uplink = Wire::open(&lab.host(3).netns, &lab.host(3).uplink, Direction::In)?;
-    forget(&one)?;
-    for address in both(&two) {
-        traffic::ping(&one.netns, address, 5)?;
-    }
-    ensure!(uplink.collect(carries_question::<Ipv4>)?.is_empty(), "a known station was asked for");
-    Ok(())
+    reach_unasked(&one, &two, lab.host(3))
 }
 
 #[test]
 fn a_duplicate_address_is_still_detected() -> Result<()> {
     let lab = Lab::new(2)?;
     let instances = mesh::up(&lab, &[])?;
-    let workloads = mesh::segment(&instances, VNI)?;
-    for host in &lab.hosts {
-        suppress(host, VNI)?;
-    }
-    ping_all(&workloads)?;
-    let [one, two] = &workloads[..] else { unreachable!("two hosts") };
-    for address in both(two) {
-        await_learned(lab.host(1), VNI, address, two.mac)?;
-    }
+    let workloads = segment(&instances)?;
+    acquaint(&lab, &workloads)?;
+    let [one, two, _] = &workloads[..] else { unreachable!("three workloads") };
     neigh::await_duplicate(one, two.v6)?;
 
     let wire = Wire::open(&one.netns, Workload::DEVICE, Direction::In)?;

@@ -181,7 +181,7 @@ fn what_a_station_said_holds_in_its_vlans_alone() -> Result<()> {
     bench.set(&KEEP)?;
     let wire = bench.station(PORT)?;
     let (said, priority) = (vec![tag(10)], vec![tag(0xe00a)]);
-    let double = vec![(ETHER_SERVICE_TAG, 10), tag(20)];
+    let double = [(ETHER_SERVICE_TAG, 10), tag(20)];
     let others: [&[Tag]; 6] =
         [&[], &[tag(11)], &[tag(0)], &[(ETHER_SERVICE_TAG, 10)], &[tag(10), tag(20)], &[tag(20), tag(10)]];
     for claim in claims((REMOTE, 7)) {
