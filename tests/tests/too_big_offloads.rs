@@ -28,22 +28,23 @@ fn packet<N: Network>(ip: &N, tcp: bool, data: usize, partial: u16) -> Vec<u8> {
 
 #[test]
 fn an_answer_is_right_whatever_was_left_to_offload() -> Result<()> {
-    answers_are_right(&[&[]])
+    answers_are_right(&[])
 }
 
 #[test]
 fn an_answer_behind_tags_is_right_whatever_was_left_to_offload() -> Result<()> {
-    answers_are_right(&[&[tag(0x600a)], &[(ETHER_SERVICE_TAG, 0xb064), tag(0x700a)]])
+    answers_are_right(&[tag(0x600a)])?;
+    answers_are_right(&[(ETHER_SERVICE_TAG, 0xb064), tag(0x700a)])
 }
 
-/// Whether answers to frames with these tags are right.
-fn answers_are_right(of: &[&[Tag]]) -> Result<()> {
+/// Whether answers to frames with these tags are right: as many as a port may get at once.
+fn answers_are_right(tags: &[Tag]) -> Result<()> {
     let lab = lab()?;
     let bench = Bench::new(&lab, &["--xdp", "off"])?;
     bench.set(&["--vlan", "keep"])?;
     let tap = Tap::new(&bench.host().netns, TAP)?;
     bench.host().overlay(&["port", "add", TAP, "--vni", &VNI.to_string()])?;
-    for (reader_fills_in, tags) in of.iter().flat_map(|tags| [(false, tags), (true, tags)]) {
+    for reader_fills_in in [false, true] {
         tap.checksums(reader_fills_in)?;
         // What looks like the sum over the pseudo header and what does not, TCP and UDP, one segment and many.
         for partial in [0x1b5f, 0x0000, 0xffff, 0xa5a5] {
