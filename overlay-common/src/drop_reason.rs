@@ -98,6 +98,12 @@ drop_reasons! {
     VlanClash = "vlan-clash",
     /// The kernel would not put a VLAN tag on a frame, or take it off.
     VlanFailed = "vlan-failed",
+    /// A frame to be flooded exceeds the limit of the port that it came from.
+    BumRate = "bum-rate",
+    /// A frame to a multicast group that nobody in the segment listens to.
+    NoListeners = "no-listeners",
+    /// A VTEP that spoke to a segment with a multicast group, when as many had come by themselves as there can be.
+    TooManyMembers = "too-many-members",
 }
 
 impl DropReason {

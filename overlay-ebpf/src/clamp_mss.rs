@@ -21,7 +21,7 @@ use overlay_common::{
 };
 
 use crate::{
-    clock,
+    clock, examine,
     frame::Frame,
     maps::{fdb, flood, jumps, notices, segments},
     packet::Packet as _,
@@ -96,7 +96,7 @@ pub(crate) fn from_tunnel(skb: &mut Skb) -> Outcome {
     let frame = Frame::handed_over(skb)?;
     let from = skb.handed_over_vtep();
     clamp(skb, segment, &frame, from, clock::now())?;
-    jumps::jump(skb, Jump::ForwardFromTunnel)
+    jumps::jump(skb, examine::rest_from_tunnel(segment, &frame))
 }
 
 /// Lowers the MSS option of a frame, if it is a handshake that has one, to what the segment wants: a number, or what fits

@@ -59,6 +59,8 @@ pub(crate) struct Span {
 struct Addressed {
     source: UnderlayAddr,
     tos: u8,
+    /// Whether it is addressed to a multicast group rather than to us alone.
+    to_group: bool,
     udp_at: usize,
     /// Bytes of UDP header and payload that IP makes room for; `None` where the kernel carries several packets as one.
     udp_room: Option<usize>,
@@ -80,13 +82,53 @@ pub(crate) fn recognise<P: Packet>(
     };
     let (vni, segment) = match segment(packet, addressed.udp_at) {
         Ok(found) => found,
-        Err(_) if foreign(packet) => return Ok(None),
+        Err(_) if addressed.to_group || foreign(packet) => return Ok(None),
         Err(reason) => return Err(reason),
     };
+    if addressed.to_group && !has_group(packet, vni, addressed.source.family()) {
+        return Ok(None);
+    }
     let span = span(packet, &addressed)?;
     let vtep = members::get(vni, addressed.source).ok_or(DropReason::NotAMember)?;
     let mark = group_policy(packet, addressed.udp_at, segment)?;
     Ok(Some((Tunnel { vni, segment, vtep, outer_tos: addressed.tos, mark }, span)))
+}
+
+/// A packet for one of our segments whose sender is no member of it, whoever that is.
+pub(crate) struct Stranger {
+    pub(crate) vni: Vni,
+    pub(crate) segment: &'static Segment,
+    pub(crate) source: UnderlayAddr,
+}
+
+/// Looks again at a packet whose sender [`recognise`] found to be no member.
+#[inline(always)]
+pub(crate) fn stranger<P: Packet>(packet: &P) -> Result<Stranger, DropReason> {
+    let addressed = config::get().and_then(|config| addressed(packet, config));
+    let addressed = addressed.ok_or(DropReason::NotAMember)?;
+    let (vni, segment) = segment(packet, addressed.udp_at)?;
+    span(packet, &addressed)?;
+    Ok(Stranger { vni, segment, source: addressed.source })
+}
+
+/// Whether the multicast group that a packet is addressed to stands for VTEPs of segment `vni`.
+#[inline(always)]
+fn has_group(packet: &impl Packet, vni: Vni, family: Family) -> bool {
+    let group = match family {
+        Family::Ipv4 => packet.get::<Ipv4Hdr>(eth::LEN).map(|ip| UnderlayAddr::from_ipv4(ip.dst_addr)),
+        Family::Ipv6 => packet.get::<Ipv6Hdr>(eth::LEN).map(|ip| UnderlayAddr::from_ipv6(ip.dst_addr)),
+    };
+    group.is_some_and(|group| members::has_group(vni, group))
+}
+
+/// Whether a packet to `destination` is for our VTEP, or for a multicast group that may stand for it. `None`: neither.
+///
+/// A group's packet has a group's MAC address, and no other packet has.
+#[inline(always)]
+fn to_group(packet: &impl Packet, config: &Config, destination: UnderlayAddr) -> Option<bool> {
+    let is_group = eth::destination(packet.get::<EthHdr>(0)?).is_group();
+    let is_ours = if is_group { destination.is_multicast() } else { config.is_local(destination) };
+    is_ours.then_some(is_group)
 }
 
 /// Whether a packet is UDP for one of our VTEP's addresses and its port.
@@ -105,9 +147,10 @@ fn addressed<P: Packet>(packet: &P, config: &Config) -> Option<Addressed> {
 fn addressed_ipv4<P: Packet>(packet: &P, config: &Config) -> Option<Addressed> {
     let ip = packet.get::<Ipv4Hdr>(eth::LEN)?;
     let header_len = ipv4::header_len(ip)?;
-    if !ipv4::is_udp(ip) || !config.is_local(UnderlayAddr::from_ipv4(ip.dst_addr)) {
+    if !ipv4::is_udp(ip) {
         return None;
     }
+    let to_group = to_group(packet, config, UnderlayAddr::from_ipv4(ip.dst_addr))?;
     let fragment = ipv4::fragment(ip);
     if fragment == Fragment::Later {
         return None;
@@ -116,6 +159,7 @@ fn addressed_ipv4<P: Packet>(packet: &P, config: &Config) -> Option<Addressed> {
     Some(Addressed {
         source: UnderlayAddr::from_ipv4(ip.src_addr),
         tos: ip.tos,
+        to_group,
         udp_at: eth::LEN + header_len,
         udp_room: (!packet.is_gso()).then(|| total_len.saturating_sub(header_len)),
         fragment,
@@ -130,12 +174,10 @@ fn addressed_ipv6<P: Packet>(packet: &P, config: &Config) -> Option<Addressed> {
     let ip = packet.get::<Ipv6Hdr>(eth::LEN)?;
     let (source, destination) = (UnderlayAddr::from_ipv6(ip.src_addr), UnderlayAddr::from_ipv6(ip.dst_addr));
     // IPv4 addresses must not come in by IPv6; the kernel drops them, too (`ip6_rcv_core` in `net/ipv6/ip6_input.c`).
-    if source.family() == Family::Ipv4
-        || destination.family() == Family::Ipv4
-        || !config.is_local(destination)
-    {
+    if source.family() == Family::Ipv4 || destination.family() == Family::Ipv4 {
         return None;
     }
+    let to_group = to_group(packet, config, destination)?;
     let behind = eth::LEN + ipv6::LEN;
     let (udp_at, fragment) = match ipv6::next(ip)? {
         Next::Udp => (behind, Fragment::Whole),
@@ -147,6 +189,7 @@ fn addressed_ipv6<P: Packet>(packet: &P, config: &Config) -> Option<Addressed> {
     Some(Addressed {
         source,
         tos: traits::traffic_class([ip.vcf[0], ip.vcf[1]]),
+        to_group,
         udp_at,
         udp_room: (!packet.is_gso()).then(|| usize::from(ipv6::payload_len(ip))),
         fragment,

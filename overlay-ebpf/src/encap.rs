@@ -17,7 +17,7 @@ use crate::{
     gso::Headers,
     maps::{
         counters::{self, Size},
-        drops, vteps,
+        drops, flooding, vteps,
     },
     next_hop::{self, Way},
     packet::Packet as _,
@@ -232,9 +232,9 @@ impl Target {
     #[inline(always)]
     pub(crate) fn send_with_room(self, skb: &mut Skb, inner: &Inner, room: Room) -> Outcome {
         let hop = match (self.way.hop, self.vtep.family()) {
-            (Some(hop), _) => hop,
-            (None, Family::Ipv4) => &NextHop::NONE_IPV4,
-            (None, Family::Ipv6) => &NextHop::NONE_IPV6,
+            (Some(hop), _) if self.way.is_resolved => hop,
+            (_, Family::Ipv4) => &NextHop::NONE_IPV4,
+            (_, Family::Ipv6) => &NextHop::NONE_IPV6,
         };
         match self.vtep.family() {
             Family::Ipv4 => {
@@ -247,36 +247,35 @@ impl Target {
             }
         }
         if room == Room::Plain
-            && !(self.way.hop.is_some() && inner.gso == Gso::None)
+            && !(self.way.is_resolved && inner.gso == Gso::None)
             && inner.frame.payload() != Payload::from(self.vtep.family())
         {
             skb.announce().map_err(|_| DropReason::EncapFailed)?;
         }
         counters::sent(inner.vni(), Some(self.id), inner.size());
-        match self.way.hop {
-            Some(hop) => redirect::to_device(hop.uplink().ok_or(DropReason::NoRoute)?),
-            None => redirect::to_neighbour(self.way.uplink().ok_or(DropReason::NoRoute)?, self.way.via),
+        match self.way.unresolved() {
+            None => redirect::to_device(hop.uplink().ok_or(DropReason::NoRoute)?),
+            Some((uplink, via)) => redirect::to_neighbour(uplink, via),
         }
     }
 
     /// The next hop that a copy can be sent to: only the frame itself can have the kernel resolve one.
     #[inline(always)]
     pub(crate) fn copy_hop(&self) -> Option<&'static NextHop> {
-        self.way.hop.or(self.way.last)
+        self.way.hop
     }
 
     /// Sends a copy of a frame that has room for the outer headers.
     #[inline(always)]
     pub(crate) fn send_copy(self, skb: &mut Skb, hop: &NextHop, inner: &Inner) -> Result<(), DropReason> {
         let uplink = hop.uplink().ok_or(DropReason::NoRoute)?;
-        // One buffer for both families: the stack is short here.
-        let mut headers = [0; IPV6_HEADERS_LEN];
+        let headers = flooding::headers().ok_or(DropReason::EncapFailed)?;
         if let (Family::Ipv4, Some(headers)) = (self.vtep.family(), headers.first_chunk_mut()) {
             self.write_ipv4(headers, hop, inner);
             skb.store(0, headers)
         } else {
-            self.write_ipv6(&mut headers, hop, inner);
-            skb.store(0, &headers)
+            self.write_ipv6(headers, hop, inner);
+            skb.store(0, headers)
         }
         .map_err(|_| DropReason::EncapFailed)?;
         skb.send_copy(uplink).map_err(|_| DropReason::RedirectFailed)?;

@@ -5,7 +5,7 @@ use overlay_common::{
     maps::{jump::Jump, segment::Segment},
 };
 
-use crate::{clamp_mss, frame::Frame, hear::NETWORK, packet::Packet as _, skb::Skb};
+use crate::{clamp_mss, frame::Frame, groups, hear::NETWORK, packet::Packet as _, skb::Skb};
 
 /// The program that a frame from a port goes to first; it hands the frame on to [`Jump::ForwardFromPort`].
 #[inline(always)]
@@ -29,7 +29,16 @@ pub(crate) fn from_tunnel(skb: &Skb, segment: &Segment, frame: &Frame) -> Option
     if segment.clamps_mss() && clamp_mss::is_handshake(skb, frame) {
         return Some(Jump::ClampMssFromTunnel);
     }
+    if groups::concerns(segment, frame) {
+        return Some(Jump::GroupsFromTunnel);
+    }
     None
+}
+
+/// The program that a frame out of a tunnel goes to after it was listened to.
+#[inline(always)]
+pub(crate) fn rest_from_tunnel(segment: &Segment, frame: &Frame) -> Jump {
+    if groups::concerns(segment, frame) { Jump::GroupsFromTunnel } else { Jump::ForwardFromTunnel }
 }
 
 /// Bytes of a network header that tell: of IPv6, and the type of what follows if that is `ICMPv6`.

@@ -16,7 +16,7 @@ use crate::{
     encap::{self, Inner},
     examine,
     frame::Frame,
-    inner_sum,
+    groups, inner_sum,
     learn::learn,
     maps::{counters, fdb, jumps, ports, segments},
     skb::Skb,
@@ -100,7 +100,8 @@ fn forward<const AGAIN: bool>(
         }
         None if destination.is_group() || segment.flood() => {
             skb.hand_over(vni.get());
-            jumps::jump(skb, Jump::FloodFromPort)
+            let is_about_groups = groups::concerns(segment, &frame);
+            jumps::jump(skb, if is_about_groups { Jump::GroupsFromPort } else { Jump::FloodFromPort })
         }
         None => Err(DropReason::UnknownUnicast),
     }

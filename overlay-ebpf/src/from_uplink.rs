@@ -13,7 +13,7 @@ use overlay_common::{
 use crate::{
     clock,
     decap::{self, Span, Tunnel},
-    deliver, ecn, examine, flood, foreign,
+    deliver, ecn, examine, flood_to_ports, foreign,
     frame::Frame,
     gso::Headers,
     learn::learn,
@@ -60,7 +60,7 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
         let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
         return switch::<false>(skb, Tunnel::stripped(vni, segment, vtep), Span { start: 0, end: None });
     }
-    if skb.has_vlan_tag() || !skb.is_to_host() {
+    if skb.has_vlan_tag() || !(skb.is_to_host() || skb.is_to_group()) {
         return Ok(Verdict::NotOurs);
     }
     let tags_len = if TAGGED { TAGS_LEN } else { 0 };
@@ -68,14 +68,16 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
         // A short packet stays as it is, and is judged by the bytes that it has.
         let _ = skb.pull((decap::HEADERS_LEN + tags_len).min(skb.len()));
     }
-    match decap::recognise(skb, foreign::listens)? {
-        Some((tunnel, span)) => switch::<TAGGED>(skb, tunnel, span),
-        None if !TAGGED && path_mtu::is_news(skb) => {
+    match decap::recognise(skb, foreign::listens) {
+        Ok(Some((tunnel, span))) => switch::<TAGGED>(skb, tunnel, span),
+        Ok(None) if !TAGGED && path_mtu::is_news(skb) => {
             // Without the program, the packet passes all the same.
             let _ = jumps::jump(skb, Jump::PathMtuFromUplink);
             Ok(Verdict::NotOurs)
         }
-        None => Ok(Verdict::NotOurs),
+        Ok(None) => Ok(Verdict::NotOurs),
+        Err(DropReason::NotAMember) => jumps::jump(skb, Jump::AdmitFromUplink),
+        Err(reason) => Err(reason),
     }
 }
 
@@ -115,7 +117,7 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span) -> Outc
     match place {
         Some(Place::Vtep(_)) => return Err(DropReason::TunnelToTunnel),
         None if !destination.is_group() && !segment.flood() => return Err(DropReason::UnknownUnicast),
-        None if !flood::has_ports(vni) => return Err(DropReason::NoReceivers),
+        None if !flood_to_ports::has_ports(vni) => return Err(DropReason::NoReceivers),
         Some(Place::Port { .. }) | None => {}
     }
     if skb.gso_size() != 0 && !is_whole(skb, span, &frame) {

@@ -14,7 +14,9 @@
     reason = "entry points take what the kernel passes, and outcomes end here"
 )]
 
+mod admit;
 mod atomic;
+mod audience;
 mod checksum;
 mod clamp_mss;
 mod clock;
@@ -23,8 +25,8 @@ mod deliver;
 mod ecn;
 mod encap;
 mod examine;
-mod flood;
-mod flood_tagged;
+mod flood_to_ports;
+mod flood_to_tunnels;
 mod foreign;
 mod forget;
 mod frame;
@@ -32,6 +34,8 @@ mod from_port;
 mod from_tunnel;
 mod from_uplink;
 mod from_uplink_xdp;
+mod group_message;
+mod groups;
 mod gso;
 mod handover;
 mod hear;
@@ -40,6 +44,7 @@ mod inner_sum;
 mod learn;
 mod maps;
 mod mark;
+mod message_sum;
 mod next_hop;
 mod packet;
 mod path_mtu;
@@ -90,10 +95,16 @@ fn forward_from_port(context: TcContext) -> i32 {
     act(from_port::handle_again(&mut Skb::new(context)))
 }
 
-/// Reached from `from_port`: what everybody in the segment gets.
+/// Reached from `from_port`: what everybody in the segment gets, for those behind ports.
 #[classifier]
 fn flood_from_port(context: TcContext) -> i32 {
-    act(flood::from_port(&mut Skb::new(context)))
+    act(flood_to_ports::from_port(&mut Skb::new(context)))
+}
+
+/// Reached from `flood_from_port`: the same, for those behind tunnels.
+#[classifier]
+fn flood_to_tunnels(context: TcContext) -> i32 {
+    act(flood_to_tunnels::handle(&mut Skb::new(context)))
 }
 
 /// Reached from `from_uplink`: what is not just for one station.
@@ -108,10 +119,10 @@ fn tagged_from_port(context: TcContext) -> i32 {
     act(tagged::handle(&mut Skb::new(context)))
 }
 
-/// Reached from whatever floods a frame to ports that can need VLAN tags on it.
+/// Reached from `forward_from_tunnel`: what everybody in the segment gets.
 #[classifier]
-fn flood_tagged(context: TcContext) -> i32 {
-    act(flood_tagged::handle(&mut Skb::new(context)))
+fn flood_from_tunnel(context: TcContext) -> i32 {
+    act(flood_to_ports::from_tunnel(&mut Skb::new(context)))
 }
 
 /// Reached from `from_uplink`: a packet whose inner frame keeps its VLAN tags.
@@ -160,6 +171,24 @@ fn clamp_mss_from_port(context: TcContext) -> i32 {
 #[classifier]
 fn clamp_mss_from_tunnel(context: TcContext) -> i32 {
     act(clamp_mss::from_tunnel(&mut Skb::new(context)))
+}
+
+/// Reached from `from_uplink`: a packet whose sender is no member of its segment.
+#[classifier]
+fn admit_from_uplink(context: TcContext) -> i32 {
+    act(admit::handle(&mut Skb::new(context)))
+}
+
+/// Reached from `from_port`: what a workload says about multicast groups.
+#[classifier]
+fn groups_from_port(context: TcContext) -> i32 {
+    act(groups::from_port(&mut Skb::new(context)))
+}
+
+/// Reached from `from_uplink`: what came out of a tunnel about multicast groups.
+#[classifier]
+fn groups_from_tunnel(context: TcContext) -> i32 {
+    act(groups::from_tunnel(&mut Skb::new(context)))
 }
 
 /// XDP on an uplink: takes outer headers off early, where that is safe. Takes packets in several buffers, so that it can be

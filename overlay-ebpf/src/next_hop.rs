@@ -20,7 +20,7 @@ use overlay_common::{
 };
 
 use crate::{
-    maps::{next_hops, path_mtus, uplinks},
+    maps::{flooding, next_hops, path_mtus, uplinks},
     redirect::Neighbour,
     skb::Skb,
 };
@@ -34,28 +34,29 @@ const LOOPBACK: u32 = 1;
 
 /// The way to a remote VTEP.
 ///
-/// Plain values that are always set: of an enum the verifier sees parts that were never written.
+/// Plain fields, all of which are always set: the compiler merges the arms of an enum and reads what only one of them has
+/// set, which the verifier refuses.
 pub(crate) struct Way {
-    /// The next hop. `None`: the neighbour's MAC is not known, or no longer, and the kernel has to resolve it.
+    /// All that is known, where it is; else what was known last, by the same uplink.
     pub(crate) hop: Option<&'static NextHop>,
-    /// Then, the index of the uplink that the route leaves by.
+    /// Whether all is known. Otherwise the neighbour's MAC is not, or no longer: the kernel has to resolve it.
+    pub(crate) is_resolved: bool,
+    /// The uplink that the route leaves by, by which the kernel has to; 0 where all is known.
     uplink: u32,
-    /// Then, the neighbour.
-    pub(crate) via: Neighbour,
-    /// Then, what was known last, by the same uplink.
-    pub(crate) last: Option<&'static NextHop>,
+    /// The neighbour that it has to resolve; none of family 0: whoever the route names.
+    via: Neighbour,
 }
 
 impl Way {
     #[inline(always)]
     fn resolved(hop: &'static NextHop) -> Self {
-        Self { hop: Some(hop), uplink: 0, via: Neighbour::OF_ROUTE, last: None }
+        Self { hop: Some(hop), is_resolved: true, uplink: 0, via: Neighbour::NONE }
     }
 
-    /// The uplink that the route of a neighbour that is not known leaves by.
+    /// The uplink and the neighbour by which the kernel has to find the rest of the way.
     #[inline(always)]
-    pub(crate) fn uplink(&self) -> Option<IfIndex> {
-        IfIndex::new(self.uplink)
+    pub(crate) fn unresolved(&self) -> Option<(IfIndex, Neighbour)> {
+        IfIndex::new(self.uplink).map(|uplink| (uplink, self.via))
     }
 }
 
@@ -75,7 +76,10 @@ pub(crate) fn find(
     let slot = if vtep.is_multipath() { Slot::of_flow(id, flow_hash) } else { Slot::new(id) };
     let hop = next_hops::get(slot).ok_or(DropReason::UnknownVtep)?;
     if !hop.is_of(slot) || !hop.is_fresh(now) {
-        return look_up(skb, id, vtep, slot, hop, now, ip_len);
+        if !vtep.is_group() {
+            return look_up(skb, id, vtep, slot, hop, now, ip_len);
+        }
+        *hop = to_group(skb, vtep, slot, now)?;
     }
     if hop.mtu() != 0 && ip_len > u32::from(hop.mtu()) {
         return Err(DropReason::TooBig);
@@ -98,8 +102,10 @@ fn look_up(
     if ip_len > u32::from(path_mtus::get(id, now)) {
         return Err(DropReason::TooBig);
     }
-    let mut params = zeroed();
-    match ask(skb, vtep, slot, ip_len, &mut params) {
+    // Who floods has no stack for it.
+    let params = flooding::fib().ok_or(DropReason::NoRoute)?;
+    *params = zeroed();
+    match ask(skb, vtep, slot, ip_len, params) {
         BPF_FIB_LKUP_RET_SUCCESS => {
             let uplink = checked(params.ifindex)?;
             // SAFETY: the kernel has replaced the length by the MTU.
@@ -120,7 +126,7 @@ fn look_up(
         // Somebody turned the loopback device's forwarding off.
         BPF_FIB_LKUP_RET_FWD_DISABLED => {
             let uplink = vtep.uplink().ok_or(DropReason::NoRoute)?;
-            Ok(unresolved(uplink, Neighbour::OF_ROUTE, slot, hop))
+            Ok(unresolved(uplink, Neighbour::NONE, slot, hop))
         }
         BPF_FIB_LKUP_RET_FRAG_NEEDED => Err(DropReason::TooBig),
         _ => Err(DropReason::NoRoute),
@@ -134,6 +140,9 @@ pub(crate) fn mtu(skb: &Skb, id: VtepId, vtep: &Vtep, now: u64) -> Option<u16> {
     let hop = next_hops::get(slot)?;
     if hop.is_of(slot) && hop.is_fresh(now) && hop.mtu() != 0 {
         return Some(hop.mtu());
+    }
+    if vtep.is_group() {
+        return vtep.uplink().and_then(|uplink| skb.mtu_of(uplink).ok());
     }
     let mut params = zeroed();
     let mtu = match ask(skb, vtep, slot, u32::from(u16::MAX), &mut params) {
@@ -179,11 +188,21 @@ fn ask(skb: &Skb, vtep: &Vtep, slot: Slot, ip_len: u32, params: &mut FibParams) 
     unsafe { bpf_fib_lookup(skb.as_ptr(), params, mem::size_of::<FibParams>() as i32, 0) as u32 }
 }
 
+/// The next hop of a multicast group: by the uplink that it was joined on, to a MAC address that follows from the group's.
+#[inline(always)]
+fn to_group(skb: &Skb, vtep: &Vtep, slot: Slot, now: u64) -> Result<NextHop, DropReason> {
+    let device = vtep.uplink().ok_or(DropReason::NoRoute)?;
+    let uplink = uplinks::get(device).ok_or(DropReason::NotAnUplink)?;
+    let mtu = skb.mtu_of(device).map_err(|_| DropReason::NotAnUplink)?;
+    let ethernet = eth::header(vtep.remote().group_mac(), uplink.mac(), vtep.family());
+    Ok(NextHop::new(device, ethernet, mtu, now, slot))
+}
+
 /// A way that the kernel has to find.
 #[inline(always)]
 fn unresolved(uplink: IfIndex, via: Neighbour, slot: Slot, hop: &'static NextHop) -> Way {
     let last = if hop.is_of(slot) && hop.uplink() == Some(uplink) { Some(hop) } else { None };
-    Way { hop: None, uplink: uplink.get(), via, last }
+    Way { hop: last, is_resolved: false, uplink: uplink.get(), via }
 }
 
 /// The uplink with that index.

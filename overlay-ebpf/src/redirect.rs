@@ -35,20 +35,20 @@ pub(crate) fn to_device(device: IfIndex) -> Outcome {
 /// A neighbour's address, in network byte order.
 #[derive(Clone, Copy)]
 pub(crate) struct Neighbour {
-    /// `AF_INET`, then the first word is the address, or `AF_INET6`.
+    /// `AF_INET`, then the first word is the address, or `AF_INET6`; 0: it is nobody.
     pub(crate) family: u8,
     pub(crate) address: [u32; 4],
 }
 
 impl Neighbour {
-    /// Whoever the kernel's route names.
-    pub(crate) const OF_ROUTE: Self = Self { family: 0, address: [0; 4] };
+    /// Nobody.
+    pub(crate) const NONE: Self = Self { family: 0, address: [0; 4] };
 }
 
-/// Sends a packet out of the uplink `device` to the neighbour `via`, whose MAC the kernel resolves and fills in.
+/// Sends a packet out of the uplink `device` to the neighbour `via`, whose MAC the kernel resolves and fills in; if that is
+/// nobody, to the one that the kernel's route by that device names.
 #[inline(always)]
-pub(crate) fn to_neighbour(device: IfIndex, via: Neighbour) -> Outcome {
-    let Neighbour { family, address } = via;
+pub(crate) fn to_neighbour(device: IfIndex, Neighbour { family, address }: Neighbour) -> Outcome {
     let mut params = bpf_redir_neigh {
         nh_family: u32::from(family),
         __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: address },

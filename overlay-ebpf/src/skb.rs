@@ -11,7 +11,7 @@ use aya_ebpf::{
     },
     bpf_f_adj_room_encap_l2,
     helpers::{
-        bpf_clone_redirect, bpf_get_hash_recalc, bpf_l3_csum_replace, bpf_skb_change_head,
+        bpf_check_mtu, bpf_clone_redirect, bpf_get_hash_recalc, bpf_l3_csum_replace, bpf_skb_change_head,
         bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop,
         bpf_skb_vlan_push,
     },
@@ -32,6 +32,8 @@ use crate::{
 
 /// `PACKET_HOST` of `include/uapi/linux/if_packet.h`.
 const PACKET_HOST: u32 = 0;
+/// `PACKET_MULTICAST` of the same file.
+const PACKET_MULTICAST: u32 = 2;
 
 /// `-EALREADY`: the skb is marked encapsulated already.
 const EALREADY: i64 = -114;
@@ -135,6 +137,12 @@ impl Skb {
     pub(crate) fn set_mark(&mut self, mark: u32) {
         // SAFETY: the context is valid, and programs may write this field.
         unsafe { (*self.raw()).mark = mark };
+    }
+
+    /// Whether the outer frame was addressed to a multicast group.
+    #[inline(always)]
+    pub(crate) fn is_to_group(&self) -> bool {
+        self.fields().pkt_type == PACKET_MULTICAST
     }
 
     /// A hash of the flow, as the kernel's dissector finds it.
@@ -287,6 +295,15 @@ impl Skb {
             // SAFETY: the context is valid. It refuses only types that frames on these hooks do not have.
             unsafe { bpf_skb_change_type(self.raw(), PACKET_HOST) };
         }
+    }
+
+    /// The MTU of `device`, in bytes; what does not fit 16 bits is cut down to that.
+    #[inline(always)]
+    pub(crate) fn mtu_of(&self, device: IfIndex) -> Result<u16, Refused> {
+        let mut mtu = 1;
+        // SAFETY: the context is valid, and the helper writes one word. A packet of one byte fits any device.
+        done(unsafe { bpf_check_mtu(self.raw().cast(), device.get(), &raw mut mtu, 0, 0) })?;
+        Ok(mtu.min(u32::from(u16::MAX)) as u16)
     }
 
     /// Sends a copy out of `device`.

@@ -7,8 +7,8 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    ageing, answers, config, counters, drops, fdb, flood, jump, jump::Jump, learned, member, neighbour,
-    next_hop, notices, path_mtu, port, segment, swept, uplink, vlan, vtep, vtep_ids,
+    admitted, ageing, answers, bum_rate, config, counters, drops, fdb, flood, jump, jump::Jump, learned, mdb,
+    member, neighbour, next_hop, notices, path_mtu, port, segment, swept, uplink, vlan, vtep, vtep_ids,
 };
 
 use crate::{
@@ -21,10 +21,13 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 23] = [
+const MAPS: [&str; 27] = [
+    admitted::NAME,
+    admitted::FREE_NAME,
     ageing::NAME,
     ageing::RECLAIMED,
     answers::NAME,
+    bum_rate::NAME,
     config::NAME,
     counters::NAME,
     drops::NAME,
@@ -32,6 +35,7 @@ const MAPS: [&str; 23] = [
     flood::NAME,
     learned::NAME,
     jump::NAME,
+    mdb::NAME,
     member::NAME,
     neighbour::NAME,
     next_hop::NAME,
@@ -81,6 +85,7 @@ pub fn load(instance: &Instance, fdb_entries: u32) -> Result<()> {
         };
         outcome.context(|| format!("cannot load program {name}"))?;
     }
+    maps::admitted::fill(instance)?;
     fill_jumps(&mut ebpf)?;
     maps::create(instance)
 }

@@ -71,14 +71,23 @@ pub async fn add(
     at: &At,
     known: Known,
 ) -> Result<()> {
+    let place = place(instance, netlink, vni, at).await?;
+    put_static(instance, vni, mac, place, known)
+}
+
+/// The place in a segment.
+///
+/// # Errors
+///
+/// [`Error::Missing`] if the segment, or the place in it, is not there.
+pub(crate) async fn place(instance: &Instance, netlink: &Netlink, vni: Vni, at: &At) -> Result<Place> {
     if maps::segments(instance)?.get(vni.get())?.is_none() {
         return Err(segment::missing(vni));
     }
-    let place = match at {
-        At::Remote(remote) => remote_place(instance, vni, *remote)?,
-        At::Port(name) => port_place(instance, netlink, vni, name).await?,
-    };
-    put_static(instance, vni, mac, place, known)
+    match at {
+        At::Remote(remote) => remote_place(instance, vni, *remote),
+        At::Port(name) => port_place(instance, netlink, vni, name).await,
+    }
 }
 
 fn remote_place(instance: &Instance, vni: Vni, remote: IpAddr) -> Result<Place> {

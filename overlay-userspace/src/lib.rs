@@ -19,6 +19,7 @@ pub mod hook;
 pub mod instance;
 pub mod logs;
 pub mod maps;
+pub mod mdb;
 pub mod membership;
 pub mod mtu;
 pub mod neigh;

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     fdb, grace, headers,
     instance::Instance,
-    maps, neigh,
+    maps, mdb, neigh,
     netlink::{Link, Netlink},
     undo::Undo,
 };
@@ -51,6 +51,8 @@ pub struct Change {
     pub drop_unknown_neighbour: Option<bool>,
     /// Whether addresses are learned from DHCP too.
     pub snoop_dhcp: Option<bool>,
+    /// Whether the receivers of multicast are learned.
+    pub mcast_snooping: Option<bool>,
 }
 
 impl Change {
@@ -75,6 +77,7 @@ impl Change {
             .with_snoop_dhcp(self.snoop_dhcp.unwrap_or(segment.snoop_dhcp()))
             .with_mtu(self.mtu.unwrap_or(segment.mtu()))
             .with_clamp_mss(self.clamp_mss.unwrap_or(segment.clamp_mss()))
+            .with_mcast_snooping(self.mcast_snooping.unwrap_or(segment.mcast_snooping()))
     }
 
     /// Refuses to turn on what does nothing in the segment as it will be.
@@ -153,6 +156,7 @@ fn create<'a>(instance: &'a Instance, vni: Vni, change: Change, undo: &mut Undo<
 fn forget(instance: &Instance, vni: Vni) -> Result<()> {
     maps::segments(instance)?.remove(vni.get())?;
     maps::flood::open(instance)?.remove(vni.get())?;
+    mdb::remove_where(instance, |key, _| key.vni() == Some(vni))?;
     grace::wait();
     maps::fdb::purge(instance, Removal::ALL.vni(vni))?;
     maps::learned::stop(instance, LearnedKey::segment(vni))?;

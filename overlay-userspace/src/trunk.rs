@@ -6,6 +6,7 @@ use overlay_common::{
     IfIndex, Vid, Vni,
     maps::{
         fdb::Removal,
+        mdb::Listener,
         port::Port,
         vlan::{TagKey, VlanKey},
     },
@@ -15,7 +16,7 @@ use crate::{
     error::{Error, Result},
     grace,
     instance::Instance,
-    maps,
+    maps, mdb,
     netlink::Netlink,
     port, segment,
     undo::Undo,
@@ -143,6 +144,7 @@ pub(crate) fn unmap(instance: &Instance, device: IfIndex, removed: &VlanMap) -> 
             Ok(())
         })?;
         tags.remove(TagKey::new(device, vni))?;
+        mdb::forget_listener(instance, vni, Listener::Port(device))?;
     }
     let left = tags.entries()?;
     for (_, vni) in removed.iter().filter(|(_, vni)| !left.keys().any(|key| key.vni() == Some(*vni))) {

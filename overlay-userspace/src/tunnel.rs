@@ -1,5 +1,11 @@
 //! Tunnels: `overlay tunnel`.
 
+mod group;
+mod neighbours;
+
+pub use group::{add as add_group, sweep};
+pub(crate) use neighbours::release_neighbours;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use overlay_common::{
@@ -7,7 +13,8 @@ use overlay_common::{
     maps::{
         config::Config,
         fdb::{Place, Removal},
-        member::MemberKey,
+        mdb::{Group, Listener},
+        member::{self, MemberKey},
         next_hop::NextHop,
         vtep::Vtep,
     },
@@ -18,6 +25,7 @@ use crate::{
     fdb, grace,
     instance::Instance,
     maps::{self, vteps::Vteps},
+    mdb,
     netlink::{Netlink, Route},
     segment,
     undo::Undo,
@@ -40,6 +48,10 @@ pub struct View {
     pub next_hop: Option<NextHop>,
     /// What the underlay said about packets that were too big for it, if that still counts, and for how many seconds.
     pub told_mtu: Option<(u16, u64)>,
+    /// Whether it is a multicast group of the underlay.
+    pub is_group: bool,
+    /// Whether it became a member by speaking to a group.
+    pub is_learned: bool,
 }
 
 /// How a remote VTEP shall be reached.
@@ -67,18 +79,26 @@ pub async fn add(
 ) -> Result<()> {
     let config = instance.config()?;
     let remote = checked(&config, remote, settings)?;
+    if remote.is_multicast() {
+        return Err(Error::Usage(format!(
+            "--remote {remote} is a multicast group, which no stations are behind"
+        )));
+    }
     let addr = UnderlayAddr::from(remote);
+    let key = MemberKey::new(vni, addr);
+    let mut members = maps::members(instance)?;
+    if group::is_learned(instance, key)? {
+        // From now on a command vouches for it.
+        group::forget_member(instance, key)?;
+    } else if members.get(key)?.is_some() {
+        return Err(Error::Exists(format!(
+            "VNI {vni} reaches {remote} already; `overlay tunnel show` lists all tunnels"
+        )));
+    }
     let known = Vteps::open(instance)?.find(addr)?;
     if let Some((_, vtep)) = &known {
         refuse_other(vtep, remote, settings)?;
         refuse_other_port(vtep, remote, settings.port.unwrap_or(config.port()))?;
-    }
-    let key = MemberKey::new(vni, addr);
-    let mut members = maps::members(instance)?;
-    if members.get(key)?.is_some() {
-        return Err(Error::Exists(format!(
-            "VNI {vni} reaches {remote} already; `overlay tunnel show` lists all tunnels"
-        )));
     }
     let route = route(instance, netlink, remote).await?;
 
@@ -108,12 +128,6 @@ pub async fn add(
              gso off` on its device avoids them"
         );
     }
-    if settings.udp_checksum {
-        eprintln!(
-            "overlay: what the kernel carries as one cannot get checksums, and is dropped on its way to {remote}; \
-             `ethtool -K DEV tso off gso off` in workloads avoids it"
-        );
-    }
     Ok(())
 }
 
@@ -121,7 +135,9 @@ pub async fn add(
 fn checked(config: &Config, remote: IpAddr, settings: Settings) -> Result<IpAddr> {
     let remote = remote.to_canonical();
     let is_broadcast = remote == IpAddr::V4(Ipv4Addr::BROADCAST);
-    if remote.is_unspecified() || remote.is_loopback() || remote.is_multicast() || is_broadcast {
+    // A group of a link only belongs to that link's own protocols.
+    let is_of_a_link = remote.is_multicast() && Group::new(remote.into()).is_none();
+    if remote.is_unspecified() || remote.is_loopback() || is_broadcast || is_of_a_link {
         return Err(Error::Usage(format!(
             "--remote {remote} cannot be the address of a VTEP; name a host's"
         )));
@@ -231,20 +247,29 @@ fn claim<'a>(instance: &'a Instance, vtep: &Vtep, undo: &mut Undo<'a>) -> Result
 ///
 /// [`Error::Missing`] if there is no such tunnel.
 pub async fn del(instance: &Instance, netlink: &Netlink, vni: Vni, remote: IpAddr) -> Result<()> {
-    let key = MemberKey::new(vni, remote.into());
-    let id = maps::members(instance)?.get(key)?.and_then(|id| u16::try_from(id).ok()).and_then(VtepId::new);
-    let id = id.ok_or_else(|| {
+    let key = MemberKey::new(vni, remote.to_canonical().into());
+    let id = maps::members(instance)?.get(key)?.and_then(member::id).ok_or_else(|| {
         Error::Missing(format!(
             "VNI {vni} has no tunnel to {remote}; `overlay tunnel show` lists all tunnels"
         ))
     })?;
+    if group::is_learned(instance, key)? {
+        return group::forget_member(instance, key);
+    }
+    if remote.is_multicast() {
+        return group::del(instance, netlink, key, id).await;
+    }
     forget(instance, key, id)?;
-    let still_used = maps::members(instance)?.entries()?.into_values().any(|other| other == id.index());
-    if still_used {
+    if is_used(instance, id)? {
         return Ok(());
     }
-    release(instance, netlink, id).await?;
+    neighbours::release(instance, netlink, id).await?;
     Vteps::open(instance)?.clear(id)
+}
+
+/// Whether a segment still reaches a VTEP.
+fn is_used(instance: &Instance, id: VtepId) -> Result<bool> {
+    Ok(maps::members(instance)?.entries()?.into_values().any(|other| member::id(other) == Some(id)))
 }
 
 /// Removes a tunnel from every map: first the right to send, last the stations behind it.
@@ -255,48 +280,10 @@ fn forget(instance: &Instance, key: MemberKey, id: VtepId) -> Result<()> {
         list.remove_vtep(id);
         Ok(())
     })?;
+    mdb::forget_listener(instance, vni, Listener::Vtep(id))?;
     grace::wait();
     maps::fdb::purge(instance, Removal::ALL.vni(vni).vtep(id))?;
     maps::counters::stop(instance, vni, Some(id))
-}
-
-/// Lets the kernel forget the neighbour that packets to a VTEP go to, unless packets to another VTEP go there too.
-async fn release(instance: &Instance, netlink: &Netlink, id: VtepId) -> Result<()> {
-    let mut others = Vec::new();
-    let mut own = None;
-    for (other, vtep) in Vteps::open(instance)?.all()? {
-        let Some(neighbour) = neighbour(netlink, &vtep).await else { continue };
-        if other == id {
-            own = Some(neighbour);
-        } else {
-            others.push(neighbour);
-        }
-    }
-    match own {
-        Some((device, via)) if !others.contains(&(device, via)) => {
-            netlink.release_neighbour(device, via).await
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Lets the kernel forget every neighbour that it keeps resolved for this instance.
-pub(crate) async fn release_neighbours(instance: &Instance, netlink: &Netlink) -> Result<()> {
-    for (_, vtep) in Vteps::open(instance)?.all()? {
-        if let Some((device, via)) = neighbour(netlink, &vtep).await {
-            netlink.release_neighbour(device, via).await?;
-        }
-    }
-    Ok(())
-}
-
-/// The device and the neighbour that packets to a VTEP go to.
-async fn neighbour(netlink: &Netlink, vtep: &Vtep) -> Option<(IfIndex, IpAddr)> {
-    let addr = vtep.remote().ip();
-    match netlink.route(addr).await {
-        Some(route) => Some((route.device, route.via)),
-        None => Some((vtep.uplink()?, addr)),
-    }
 }
 
 /// All tunnels, by segment and address.
@@ -307,18 +294,25 @@ async fn neighbour(netlink: &Netlink, vtep: &Vtep) -> Option<(IfIndex, IpAddr)> 
 pub fn show(instance: &Instance) -> Result<Vec<View>> {
     let vteps = Vteps::open(instance)?;
     let mut views = Vec::new();
+    let learned = maps::admitted::open(instance)?.entries()?;
     let now = fdb::now()?;
     for (key, id) in maps::members(instance)?.entries()? {
-        let id = u16::try_from(id).ok().and_then(VtepId::new);
-        let (Some(vni), Some(vtep)) = (key.vni(), id) else { continue };
-        let is_multipath = vteps.get(vtep)?.is_some_and(|known| known.is_multipath());
-        let hops = maps::next_hops::read(instance, vtep, is_multipath)?;
-        let next_hop = hops.into_iter().filter(|hop| hop.uplink().is_some()).max_by_key(NextHop::fresh_until);
+        let (Some(vni), Some(vtep)) = (key.vni(), member::id(id)) else { continue };
         let Some(known) = vteps.get(vtep)? else { continue };
-        let (udp_checksum, port) = (known.udp_checksum(), known.outer().port());
+        let hops = maps::next_hops::read(instance, vtep, known.is_multipath())?;
+        let next_hop = hops.into_iter().filter(|hop| hop.uplink().is_some()).max_by_key(NextHop::fresh_until);
         let told = maps::path_mtus::read(instance, vtep)?;
-        let told_mtu = told.mtu(now).map(|mtu| (mtu, told.seconds_left(now)));
-        views.push(View { vni, remote: key.remote(), vtep, udp_checksum, port, next_hop, told_mtu });
+        views.push(View {
+            vni,
+            remote: key.remote(),
+            vtep,
+            udp_checksum: known.udp_checksum(),
+            port: known.outer().port(),
+            next_hop,
+            told_mtu: told.mtu(now).map(|mtu| (mtu, told.seconds_left(now))),
+            is_group: key.remote().is_multicast(),
+            is_learned: learned.contains_key(&key),
+        });
     }
     Ok(views)
 }

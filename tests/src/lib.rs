@@ -36,6 +36,7 @@ pub mod figures;
 pub mod flow;
 pub mod foreign;
 pub mod frame;
+pub mod group;
 pub mod handshake;
 pub mod machine;
 pub mod mending;

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -132,4 +133,12 @@ pub fn wait_until<T>(deadline: Instant, mut probe: impl FnMut() -> Result<Option
         ensure!(Instant::now() < deadline, "nothing of the kind before the deadline");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Keeps the calling thread on one CPU from now on, for programs that keep something for each CPU.
+pub fn stay_on_one_cpu() -> Result<()> {
+    let (this, mut one) = (Pid::from_raw(0), CpuSet::new());
+    let allowed = sched_getaffinity(this)?;
+    one.set((0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu) == Ok(true)).context("no CPU")?)?;
+    Ok(sched_setaffinity(this, &one)?)
 }

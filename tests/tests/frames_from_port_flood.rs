@@ -7,16 +7,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nix::{
-    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
-    unistd::Pid,
-};
 use overlay_common::{DropReason, Family};
 use overlay_tests::{
     bench::{Bench, Fate, Hook, OTHER_PORT, PORT, SECOND_PORT, STATION, VNI, lab, lab_over, same, udp_frame},
     frame::{Arp, ETHER_EXPERIMENT, ETHER_IPV6, Ethernet, IP_UDP, Ipv6, Mac, Network, Outer, Udp},
     over_both_families,
-    process::wait_until,
+    process::{stay_on_one_cpu, wait_until},
     testrun::TC_REDIRECT,
     topology::Lab,
     wire::{Direction, Received, Wire},
@@ -196,10 +192,7 @@ fn of_several_unknown_next_hops_each_has_its_turn<N: Network>() -> Result<()> {
 
 fn a_next_hop_that_is_no_longer_known_goes_on_for_copies<N: Network>() -> Result<()> {
     // Each CPU keeps next hops of its own.
-    let (this, mut one) = (Pid::from_raw(0), CpuSet::new());
-    let allowed = sched_getaffinity(this)?;
-    one.set((0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu) == Ok(true)).context("no CPU")?)?;
-    sched_setaffinity(this, &one)?;
+    stay_on_one_cpu()?;
     let lab = lab_over::<N>()?;
     let bench = with_unresolved::<N>(&lab, &more_vteps::<N>())?;
     let netns = &bench.host().netns;

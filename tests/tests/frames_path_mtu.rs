@@ -1,6 +1,9 @@
 //! Frame tables of what the underlay says about packets of ours that were too big: whom the program believes.
 
-use std::net::Ipv4Addr;
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use overlay_common::Notice;
@@ -10,6 +13,7 @@ use overlay_tests::{
         ETHER_EXPERIMENT, ETHER_IPV4, ETHER_IPV6, Ethernet, IP_ICMP, IP_ICMP6, IP_UDP, Ipv4, Ipv6, Mac,
         Network as _, Outer, TooBig, Udp, Vxlan,
     },
+    process::{stay_on_one_cpu, wait_until},
 };
 
 const UPLINK: Hook<'_> = Hook::Uplink("u1");
@@ -106,6 +110,8 @@ fn a_small_or_absent_mtu_is_not_taken_at_its_word() -> Result<()> {
 
 #[test]
 fn what_was_told_is_heeded_from_the_next_answer_of_the_fib_on() -> Result<()> {
+    // Each CPU has answers of its own.
+    stay_on_one_cpu()?;
     let lab = lab()?;
     let bench = Bench::new(&lab, &["--xdp", "off"])?;
     let fits = |len| {
@@ -114,10 +120,7 @@ fn what_was_told_is_heeded_from_the_next_answer_of_the_fib_on() -> Result<()> {
     };
     ensure!(fits(1450)? && !fits(1451)?);
     tell(&bench, &message(&bench, &ours(&bench)?, 1400, 548))?;
-    overlay_tests::process::wait_until(
-        std::time::Instant::now() + std::time::Duration::from_secs(1),
-        || Ok((!fits(1351)?).then_some(())),
-    )?;
+    wait_until(Instant::now() + Duration::from_secs(1), || Ok((!fits(1351)?).then_some(())))?;
     for _ in 0..20 {
         ensure!(fits(1350)? && !fits(1351)?);
     }

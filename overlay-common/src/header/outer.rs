@@ -87,6 +87,24 @@ impl Template {
         Self::ipv6(local.bytes(), remote, self.port())
     }
 
+    /// The same towards `remote`, an address of the same family.
+    #[inline(always)]
+    #[must_use]
+    pub fn with_remote(&self, remote: UnderlayAddr) -> Self {
+        const IPV4_REMOTE: core::ops::Range<usize> = 16..20;
+        const IPV6_REMOTE: core::ops::Range<usize> = 24..40;
+        let mut new = *self;
+        if let Some(remote) = remote.to_ipv4() {
+            new.sum = new.sum - checksum::sum(&new.bytes[IPV4_REMOTE]) + checksum::sum(&remote);
+            new.bytes[IPV4_REMOTE].copy_from_slice(&remote);
+        } else {
+            let remote = remote.bytes();
+            new.sum = new.sum - checksum::sum(&new.bytes[IPV6_REMOTE]) + checksum::sum(&remote);
+            new.bytes[IPV6_REMOTE].copy_from_slice(&remote);
+        }
+        new
+    }
+
     /// Writes the outer headers of an inner frame over IPv4.
     ///
     /// A frame too long for a 16-bit length can only be one that will be segmented, which sets the lengths anew: they

@@ -12,18 +12,20 @@ pub const MAX_ENTRIES: usize = Jump::ALL.len();
 pub enum Jump {
     /// Sends a frame from a port to where it goes, with no closer look at it any more.
     ForwardFromPort,
-    /// Sends copies of a frame from a port to everybody in its segment.
+    /// Sends copies of a frame from a port to everybody behind the other ports of its segment.
     FloodFromPort,
+    /// Sends copies of a frame from a port to everybody behind the tunnels of its segment.
+    FloodToTunnels,
     /// Sends a frame out of a tunnel, whose outer headers are off, to where it goes.
     ForwardFromTunnel,
+    /// Sends copies of such a frame to everybody behind the ports of its segment.
+    FloodFromTunnel,
     /// Takes the VLAN tags off a frame from a port, and finds its segment.
     TaggedFromPort,
     /// Takes a packet from the underlay whose inner frame has VLAN tags out of its tunnel.
     TaggedFromUplink,
     /// Puts the VLAN tags on a frame that a port's workload shall see, and sends it there.
     DeliverToPort,
-    /// Sends the copies of a flooded frame to ports, with the VLAN tags that each shall see.
-    FloodTagged,
     /// Has a look at a frame from a port that may be ARP, ND or DHCP; answers it, or sends it on by `ForwardFromPort`.
     SuppressFromPort,
     /// Has a look at a frame out of a tunnel that may be ARP, ND or DHCP, and sends it on by `ForwardFromTunnel`.
@@ -36,24 +38,37 @@ pub enum Jump {
     ClampMssFromPort,
     /// Lowers the MSS option in what comes out of a tunnel.
     ClampMssFromTunnel,
+    /// Starts over with a packet from the underlay.
+    FromUplink,
+    /// Lets the sender of a packet in, if its segment takes whoever speaks to it.
+    AdmitFromUplink,
+    /// Learns from IGMP and MLD out of a port who receives what.
+    GroupsFromPort,
+    /// The same from what came out of a tunnel.
+    GroupsFromTunnel,
 }
 
 impl Jump {
     /// All of them, in the order of their slots.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::ForwardFromPort,
         Self::FloodFromPort,
+        Self::FloodToTunnels,
         Self::ForwardFromTunnel,
+        Self::FloodFromTunnel,
         Self::TaggedFromPort,
         Self::TaggedFromUplink,
         Self::DeliverToPort,
-        Self::FloodTagged,
         Self::SuppressFromPort,
         Self::SnoopFromTunnel,
         Self::TooBigFromPort,
         Self::PathMtuFromUplink,
         Self::ClampMssFromPort,
         Self::ClampMssFromTunnel,
+        Self::FromUplink,
+        Self::AdmitFromUplink,
+        Self::GroupsFromPort,
+        Self::GroupsFromTunnel,
     ];
 
     /// The slot in `JUMPS`.
@@ -69,17 +84,22 @@ impl Jump {
         match self {
             Self::ForwardFromPort => "forward_from_port",
             Self::FloodFromPort => "flood_from_port",
+            Self::FloodToTunnels => "flood_to_tunnels",
             Self::ForwardFromTunnel => "forward_from_tunnel",
+            Self::FloodFromTunnel => "flood_from_tunnel",
             Self::TaggedFromPort => "tagged_from_port",
             Self::TaggedFromUplink => "tagged_from_uplink",
             Self::DeliverToPort => "deliver_to_port",
-            Self::FloodTagged => "flood_tagged",
             Self::SuppressFromPort => "suppress_from_port",
             Self::SnoopFromTunnel => "snoop_from_tunnel",
             Self::TooBigFromPort => "too_big_from_port",
             Self::PathMtuFromUplink => "path_mtu_from_uplink",
             Self::ClampMssFromPort => "clamp_mss_from_port",
             Self::ClampMssFromTunnel => "clamp_mss_from_tunnel",
+            Self::FromUplink => "from_uplink",
+            Self::AdmitFromUplink => "admit_from_uplink",
+            Self::GroupsFromPort => "groups_from_port",
+            Self::GroupsFromTunnel => "groups_from_tunnel",
         }
     }
 }

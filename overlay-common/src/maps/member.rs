@@ -3,10 +3,21 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::map_data;
-use crate::{UnderlayAddr, Vni};
+use crate::{UnderlayAddr, Vni, VtepId};
 
 /// The map's name: a hash of [`MemberKey`] to the remote VTEP's id (`u32`).
+///
+/// A multicast group of the underlay that stands for VTEPs is there too, its id marked with [`GROUP`].
 pub const NAME: &str = "MEMBERS";
+
+/// Marks the id of a group: something is sent to it, but nothing can come from it.
+pub const GROUP: u32 = 1 << 16;
+
+/// The id in a value of the map, a VTEP's or a group's.
+#[must_use]
+pub const fn id(value: u32) -> Option<VtepId> {
+    VtepId::new((value & !GROUP) as u16)
+}
 
 /// Tunnels there can be.
 pub const MAX_ENTRIES: usize = 1 << 16;
@@ -45,6 +56,13 @@ impl MemberKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids() {
+        assert_eq!(id(GROUP | 7), VtepId::new(7));
+        assert_eq!(id(7), VtepId::new(7));
+        assert_eq!(id(GROUP), None);
+    }
 
     #[test]
     fn layout() {

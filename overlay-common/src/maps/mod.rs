@@ -2,16 +2,20 @@
 //!
 //! All are plain data without hidden padding. Fields are private; constructors and accessors speak newtypes.
 
+pub mod admitted;
 pub mod ageing;
 pub mod answers;
+pub mod bum_rate;
 pub mod config;
 pub mod counters;
 pub mod device;
 pub mod drops;
 pub mod fdb;
 pub mod flood;
+pub mod flooding;
 pub mod jump;
 pub mod learned;
+pub mod mdb;
 pub mod member;
 pub mod neighbour;
 pub mod next_hop;

@@ -22,6 +22,8 @@ pub struct Port {
     kind: u32,
     learn_limit: u32,
     flags: u32,
+    /// Wanted, so that it outlives the device; programs go by `BUM_RATES`.
+    bum_rate: u32,
 }
 
 map_data!(Port);
@@ -40,7 +42,7 @@ impl Port {
     /// A port of segment `vni`.
     #[must_use]
     pub const fn new(vni: Vni, kind: PortKind) -> Self {
-        Self { vni: vni.get(), kind: kind as u32, learn_limit: 0, flags: 0 }
+        Self { vni: vni.get(), kind: kind as u32, learn_limit: 0, flags: 0, bum_rate: 0 }
     }
 
     /// The same, with frames handed over in another way.
@@ -57,7 +59,7 @@ impl Port {
             Some(vni) => vni.get(),
             None => 0,
         };
-        Self { vni, kind: kind as u32, learn_limit: 0, flags: TRUNK }
+        Self { vni, kind: kind as u32, learn_limit: 0, flags: TRUNK, bum_rate: 0 }
     }
 
     /// Whether VLANs of the port are segments of their own.
@@ -92,6 +94,18 @@ impl Port {
     #[must_use]
     pub const fn with_learn_limit(self, stations: u32) -> Self {
         Self { learn_limit: stations, ..self }
+    }
+
+    /// Packets per second that the port may have flooded; 0: any number.
+    #[must_use]
+    pub const fn bum_rate(&self) -> u32 {
+        self.bum_rate
+    }
+
+    /// The same with another rate of packets to be flooded, per second; 0: any number.
+    #[must_use]
+    pub const fn with_bum_rate(self, rate: u32) -> Self {
+        Self { bum_rate: rate, ..self }
     }
 }
 

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{fdb::FlapRule, map_data};
-use crate::header::policy::Policy;
+use crate::{Family, VtepId, header::policy::Policy};
 
 /// The map's name: a hash of VNI (`u32`) to [`Segment`].
 pub const NAME: &str = "SEGMENTS";
@@ -20,6 +20,7 @@ const FLOOD: u32 = 1 << 1;
 const CLAMP_MSS: u32 = 1 << 8;
 /// To what fits the path, not to a fixed size.
 const CLAMP_MSS_TO_PATH: u32 = 1 << 9;
+const MCAST_SNOOPING: u32 = 1 << 16;
 
 // Of the word `neighbours`.
 const SUPPRESS: u32 = 1;
@@ -46,6 +47,8 @@ pub struct Segment {
     neighbours: u32,
     mtu: u16,
     mss: u16,
+    /// The groups of the underlay that stand for VTEPs, over IPv4 and over IPv6.
+    groups: [u16; 2],
 }
 
 map_data!(Segment);
@@ -207,6 +210,37 @@ impl Segment {
         Self { neighbours: if on { self.neighbours | flag } else { self.neighbours & !flag }, ..self }
     }
 
+    /// Whether the receivers of multicast are learned, and only they get it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mcast_snooping(&self) -> bool {
+        self.flags & MCAST_SNOOPING != 0
+    }
+
+    /// The same with receivers of multicast learned or not.
+    #[must_use]
+    pub const fn with_mcast_snooping(self, on: bool) -> Self {
+        self.with(MCAST_SNOOPING, on)
+    }
+
+    /// The multicast group of the underlay that stands for the segment's VTEPs over `family`: whoever speaks to the
+    /// segment over it becomes a member.
+    #[inline(always)]
+    #[must_use]
+    pub const fn group(&self, family: Family) -> Option<VtepId> {
+        VtepId::new(self.groups[slot(family)])
+    }
+
+    /// The same with another group over `family`, or none.
+    #[must_use]
+    pub const fn with_group(mut self, family: Family, group: Option<VtepId>) -> Self {
+        self.groups[slot(family)] = match group {
+            Some(id) => id.get(),
+            None => 0,
+        };
+        self
+    }
+
     const fn with(self, flag: u32, on: bool) -> Self {
         Self { flags: if on { self.flags | flag } else { self.flags & !flag }, ..self }
     }
@@ -266,6 +300,13 @@ impl Segment {
             .with(CLAMP_MSS, !matches!(clamp, ClampMss::Off))
             .with(CLAMP_MSS_TO_PATH, matches!(clamp, ClampMss::ToPath));
         Self { mss, ..same }
+    }
+}
+
+const fn slot(family: Family) -> usize {
+    match family {
+        Family::Ipv4 => 0,
+        Family::Ipv6 => 1,
     }
 }
 

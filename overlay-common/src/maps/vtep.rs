@@ -18,6 +18,8 @@ const IPV6: u8 = 6;
 const UDP_CHECKSUM: u8 = 1;
 /// Equal-cost routes lead to it.
 const MULTIPATH: u8 = 1 << 7;
+/// We had the kernel join the group that it is.
+const JOINED: u8 = 1 << 6;
 
 /// A remote VTEP: its address, and the outer headers of what is sent to it.
 ///
@@ -50,6 +52,13 @@ impl Vtep {
         Some(Self { remote, local, outer, uplink: uplink.get(), family, flags: 0, pad: [0; 2] })
     }
 
+    /// What an empty slot holds.
+    #[inline(always)]
+    #[must_use]
+    pub fn none() -> Self {
+        Self::zeroed()
+    }
+
     /// The same, with UDP checksums in what is sent to it over IPv6, or without.
     #[must_use]
     pub const fn with_udp_checksum(mut self, on: bool) -> Self {
@@ -62,6 +71,34 @@ impl Vtep {
     #[must_use]
     pub const fn udp_checksum(&self) -> bool {
         self.flags & UDP_CHECKSUM != 0
+    }
+
+    /// The same, with a note that we had the kernel join the group that it is, or without.
+    #[must_use]
+    pub const fn with_joined(mut self, on: bool) -> Self {
+        self.flags = if on { self.flags | JOINED } else { self.flags & !JOINED };
+        self
+    }
+
+    /// Whether we had the kernel join the group that it is.
+    #[must_use]
+    pub const fn is_joined(&self) -> bool {
+        self.flags & JOINED != 0
+    }
+
+    /// Whether it is a multicast group of the underlay, which stands for all VTEPs that listen to it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_group(&self) -> bool {
+        self.remote.is_multicast()
+    }
+
+    /// The VTEP at `remote`, an address of the same family, reached in the same way otherwise.
+    #[inline(always)]
+    #[must_use]
+    pub fn with_remote(&self, remote: UnderlayAddr) -> Self {
+        let outer = self.outer.with_remote(remote);
+        Self { remote, outer, flags: self.flags & !JOINED, ..*self }
     }
 
     /// The family of its address and of ours.
@@ -131,5 +168,29 @@ impl Vtep {
     #[must_use]
     pub const fn outer(&self) -> &outer::Template {
         &self.outer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::IpAddr;
+
+    use super::*;
+
+    fn vtep(local: &str, remote: &str) -> Vtep {
+        let [local, remote] = [local, remote].map(|text| text.parse::<IpAddr>().unwrap().into());
+        Vtep::new(local, remote, 4789, IfIndex::new(3).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_vtep_like_a_group() {
+        for (local, group, remote) in
+            [("10.0.0.1", "239.1.1.1", "10.0.0.2"), ("fd00::1", "ff05::1", "fd00::2")]
+        {
+            let addr: IpAddr = remote.parse().unwrap();
+            let group = vtep(local, group).with_joined(true);
+            assert!(group.is_group() && group.is_joined());
+            assert_eq!(group.with_remote(addr.into()), vtep(local, remote));
+        }
     }
 }

@@ -1,4 +1,4 @@
-use aya_ebpf::{btf_maps::PerCpuHashMap, macros::btf_map};
+use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::PerCpuHashMap, macros::btf_map};
 use overlay_common::{
     Vni, VtepId,
     maps::counters::{Counters, CountersKey, MAX_ENTRIES},
@@ -97,4 +97,11 @@ pub(crate) fn received(vni: Vni, vtep: VtepId, size: Size) {
         counters.rx_packets += u64::from(size.packets);
         counters.rx_bytes += u64::from(size.bytes);
     }
+}
+
+/// Starts to count for a remote VTEP in a segment, unless that is done.
+#[inline(always)]
+pub(crate) fn start(vni: Vni, vtep: VtepId) {
+    // Where the map is full, all else works without.
+    let _ = STATS.insert(CountersKey::new(vni, Some(vtep)), Counters::default(), u64::from(BPF_NOEXIST));
 }

@@ -1,7 +1,7 @@
 use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
 use overlay_common::{
     UnderlayAddr, Vni, VtepId,
-    maps::member::{MAX_ENTRIES, MemberKey},
+    maps::member::{GROUP, MAX_ENTRIES, MemberKey},
 };
 
 use super::NO_PREALLOC;
@@ -14,5 +14,18 @@ static MEMBERS: HashMap<MemberKey, u32, MAX_ENTRIES, NO_PREALLOC> = HashMap::new
 pub(crate) fn get(vni: Vni, remote: UnderlayAddr) -> Option<VtepId> {
     // SAFETY: a shared read of one word.
     let id = *unsafe { MEMBERS.get(MemberKey::new(vni, remote)) }?;
-    VtepId::new(id as u16)
+    if id & GROUP != 0 { None } else { VtepId::new(id as u16) }
+}
+
+/// Whether the multicast group `group` stands for VTEPs of segment `vni`.
+#[inline(always)]
+pub(crate) fn has_group(vni: Vni, group: UnderlayAddr) -> bool {
+    // SAFETY: a shared read of one word.
+    unsafe { MEMBERS.get(MemberKey::new(vni, group)) }.is_some_and(|id| id & GROUP != 0)
+}
+
+/// Lets the VTEP at `remote` send into segment `vni`, under that id.
+#[inline(always)]
+pub(crate) fn add(vni: Vni, remote: UnderlayAddr, id: VtepId) -> Result<(), i32> {
+    MEMBERS.insert(MemberKey::new(vni, remote), id.index(), 0)
 }

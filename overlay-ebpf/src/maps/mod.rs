@@ -1,14 +1,18 @@
 //! The maps, one module each: nothing else touches a map.
 
+pub(crate) mod admitted;
 pub(crate) mod ageing;
 pub(crate) mod answers;
+pub(crate) mod bum_rates;
 pub(crate) mod config;
 pub(crate) mod counters;
 pub(crate) mod drops;
 pub(crate) mod fdb;
 pub(crate) mod flood;
+pub(crate) mod flooding;
 pub(crate) mod jumps;
 pub(crate) mod learned;
+pub(crate) mod mdb;
 pub(crate) mod members;
 pub(crate) mod neighbours;
 pub(crate) mod next_hops;

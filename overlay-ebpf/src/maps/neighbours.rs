@@ -54,7 +54,7 @@ pub(crate) fn add(key: NeighbourKey, entry: Neighbour) -> bool {
 
 /// Removes an entry, if it is there.
 #[inline(always)]
-pub(crate) fn remove(key: NeighbourKey) {
+pub(crate) fn remove(key: &NeighbourKey) {
     let _ = NEIGHBOURS.remove(key);
 }
 

@@ -12,3 +12,16 @@ static VTEPS: Array<Vtep, MAX_ENTRIES> = Array::new();
 pub(crate) fn get(id: VtepId) -> Option<&'static Vtep> {
     VTEPS.get(id.index()).filter(|vtep| vtep.is_some())
 }
+
+/// Puts a VTEP into a slot that is nobody's.
+#[inline(always)]
+pub(crate) fn set(id: VtepId, vtep: &Vtep) {
+    // An id that is a slot's cannot fail.
+    let _ = VTEPS.set(id.index(), vtep, 0);
+}
+
+/// Empties a slot.
+#[inline(always)]
+pub(crate) fn clear(id: VtepId) {
+    set(id, &Vtep::none());
+}

@@ -130,6 +130,15 @@ pub(super) struct PlaceArgs {
     port: Option<String>,
 }
 
+impl From<PlaceArgs> for At {
+    fn from(place: PlaceArgs) -> Self {
+        match place {
+            PlaceArgs { remote: Some(remote), .. } => Self::Remote(remote),
+            PlaceArgs { port, .. } => Self::Port(port.unwrap_or_default()),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Row {
     vni: u32,
@@ -173,15 +182,6 @@ impl Fdb {
                 let rows = rows(&instance, &netlink, &filter.with(mac, origin)).await?;
                 session.output.print(&rows, |rows| table(rows))
             }
-        }
-    }
-}
-
-impl From<PlaceArgs> for At {
-    fn from(place: PlaceArgs) -> Self {
-        match place {
-            PlaceArgs { remote: Some(remote), .. } => Self::Remote(remote),
-            PlaceArgs { port, .. } => Self::Port(port.unwrap_or_default()),
         }
     }
 }

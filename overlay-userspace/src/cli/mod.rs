@@ -3,6 +3,7 @@
 mod completions;
 mod fdb;
 mod headers;
+mod mdb;
 mod neigh;
 mod output;
 mod parse;
@@ -72,6 +73,9 @@ enum Command {
     /// Which stations have which addresses, to answer ARP and ND by
     #[command(subcommand)]
     Neigh(neigh::Neigh),
+    /// Who listens to which multicast group
+    #[command(subcommand)]
+    Mdb(mdb::Mdb),
     /// Packets, bytes and drops
     Stats(stats::Stats),
     /// Two hosts, two workloads and an overlay between them, in namespaces of their own
@@ -174,8 +178,9 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Port(command) => command.run(session).await,
         Command::Tunnel(command) => command.run(session).await,
         Command::Fdb(command) => command.run(session).await,
-        Command::Stats(command) => command.run(session).await,
+        Command::Mdb(command) => command.run(session).await,
         Command::Neigh(command) => command.run(session),
+        Command::Stats(command) => command.run(session).await,
         Command::Demo => demo::run().await,
         Command::Completions(_) => Ok(()),
     }

@@ -3,7 +3,11 @@
 use std::net::IpAddr;
 
 use clap::{Args, ValueEnum};
-use overlay_common::{MacAddr, OverlayAddr, header::tcp::MIN_MSS, maps::segment::ClampMss};
+use overlay_common::{
+    MacAddr, OverlayAddr,
+    header::tcp::MIN_MSS,
+    maps::{bum_rate::MAX_RATE, segment::ClampMss},
+};
 
 use crate::{
     error::{Error, Result},
@@ -129,6 +133,19 @@ pub(super) fn clamp_mss(text: &str) -> Result<ClampMss, String> {
     }
 }
 
+/// Packets per second: a number, or one of thousands (`k`) or millions (`M`).
+pub(super) fn rate(text: &str) -> Result<u32, String> {
+    let (digits, unit) = match text.strip_suffix('k') {
+        Some(digits) => (digits, 1_000),
+        None => text.strip_suffix('M').map_or((text, 1), |digits| (digits, 1_000_000)),
+    };
+    let number = digits.parse::<u32>().ok().filter(|_| digits.bytes().all(|digit| digit.is_ascii_digit()));
+    number
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|rate| *rate <= MAX_RATE)
+        .ok_or_else(|| format!("not a number of packets per second up to {MAX_RATE}, such as 500, 20k or 1M"))
+}
+
 /// An error message of clap as one line: without its label, its usage lines and its pointer to the help.
 pub(super) fn one_line(message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
@@ -171,6 +188,17 @@ mod tests {
         assert_eq!((clamp_mss("on"), clamp_mss("off")), (Ok(ClampMss::ToPath), Ok(ClampMss::Off)));
         assert_eq!(clamp_mss("1360"), Ok(ClampMss::To(1360)));
         assert!(["87", "65536", "auto", ""].into_iter().all(|text| clamp_mss(text).is_err()));
+    }
+
+    #[test]
+    fn rates() {
+        let rates = [("0", 0), ("500", 500), ("20k", 20_000), ("1M", 1_000_000), ("100M", MAX_RATE)];
+        for (text, number) in rates {
+            assert_eq!(rate(text), Ok(number));
+        }
+        for text in ["", "k", "-1", "+1", "1.5k", "1G", "101M", "4295M", "1 k"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
     }
 
     #[test]

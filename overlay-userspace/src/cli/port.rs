@@ -2,19 +2,20 @@
 
 use std::net::IpAddr;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use overlay_common::{IfIndex, Vni, maps::port::PortKind};
 use serde::Serialize;
 
 use super::{
     Session,
     output::{Table, or_dash, out_of},
-    parse::{ExistOk, MissingOk, address},
+    parse::{ExistOk, MissingOk, address, rate},
 };
 use crate::{
     error::{Error, Result},
     membership::Membership,
-    mtu, port,
+    mtu,
+    port::{self, Limits},
     trunk::{self, VlanMap},
 };
 
@@ -39,9 +40,8 @@ pub(super) enum Port {
         /// Make it a trunk port: its VLANs are segments of their own, which are made if they are not there
         #[arg(long, value_name = "VID:VNI,FIRST-LAST:VNI,...", conflicts_with = "create")]
         vlan: Option<VlanMap>,
-        /// Learn no more stations behind it at a time; 0: any number
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        learn_limit: u32,
+        #[command(flatten)]
+        limits: Settings,
         #[command(flatten)]
         exist_ok: ExistOk,
     },
@@ -49,9 +49,8 @@ pub(super) enum Port {
     Set {
         /// Name of the device
         device: String,
-        /// Learn no more stations behind it at a time; 0: any number
-        #[arg(long, value_name = "N")]
-        learn_limit: u32,
+        #[command(flatten)]
+        limits: Settings,
     },
     /// Change the VLANs of a trunk port
     #[command(subcommand)]
@@ -91,6 +90,16 @@ pub(super) enum PortVlan {
     },
 }
 
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Settings {
+    /// Learn no more stations behind it at a time; 0: any number
+    #[arg(long, value_name = "N")]
+    learn_limit: Option<u32>,
+    /// Packets per second that the port may have flooded: broadcast, unknown unicast and multicast; 0: any number
+    #[arg(long, value_name = "N[k|M]", value_parser = rate)]
+    bum_rate: Option<u32>,
+}
+
 #[derive(Serialize)]
 struct Vlan {
     vid: u16,
@@ -106,6 +115,8 @@ struct Row {
     kind: &'static str,
     learned: u64,
     learn_limit: u32,
+    /// Packets per second; none: any number.
+    bum_rate: Option<u32>,
     present: bool,
     created: Option<String>,
     vlans: Vec<Vlan>,
@@ -115,9 +126,9 @@ impl Port {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
-            Self::Add { device, create: false, vni, vlan, learn_limit, exist_ok, .. } => {
+            Self::Add { device, create: false, vni, vlan, limits, exist_ok, .. } => {
                 let member = membership(vni, vlan)?;
-                exist_ok.apply(port::add(&instance, &netlink, &device, &member, learn_limit).await)?;
+                exist_ok.apply(port::add(&instance, &netlink, &device, &member, limits.into()).await)?;
                 // What was asked for is done; that it may not do is worth a word, and no failure.
                 let vnis: Vec<_> = member.vnis().collect();
                 if let Ok(Some(warning)) = mtu::warning(&instance, &netlink, &vnis, &device).await {
@@ -131,12 +142,17 @@ impl Port {
             Self::Vlan(PortVlan::Del { device, vlans, missing_ok }) => {
                 missing_ok.apply(trunk::del(&instance, &device, &vlans))
             }
-            Self::Add { device: name, create: true, addresses, mtu, vni, learn_limit, exist_ok, .. } => {
+            Self::Add { device: name, create: true, addresses, mtu, vni, limits, exist_ok, .. } => {
                 let vni = vni.ok_or_else(no_segment)?;
-                let creation = port::Creation { name, addresses, mtu, learn_limit };
+                let creation = port::Creation { name, addresses, mtu, limits: limits.into() };
                 exist_ok.apply(port::create(&instance, &netlink, &creation, vni).await)
             }
-            Self::Set { device, learn_limit } => port::set(&instance, &device, learn_limit),
+            Self::Set { limits: Settings { learn_limit: None, bum_rate: None }, .. } => {
+                Err(Error::Usage("nothing to set; name --learn-limit or --bum-rate".to_owned()))
+            }
+            Self::Set { device, limits: Settings { learn_limit, bum_rate } } => {
+                port::set(&instance, &device, learn_limit, bum_rate)
+            }
             Self::Del { device, missing_ok } => {
                 missing_ok.apply(port::del(&instance, &netlink, &device).await)
             }
@@ -164,6 +180,15 @@ fn no_segment() -> Error {
     Error::Usage("name a segment with --vni, or VLANs with --vlan".to_owned())
 }
 
+impl From<Settings> for Limits {
+    fn from(settings: Settings) -> Self {
+        Self {
+            stations: settings.learn_limit.unwrap_or_default(),
+            bum_rate: settings.bum_rate.unwrap_or_default(),
+        }
+    }
+}
+
 fn row(view: port::View) -> Row {
     let vlans = view.vlans.iter().flat_map(VlanMap::iter);
     Row {
@@ -176,6 +201,7 @@ fn row(view: port::View) -> Row {
         },
         learned: view.learned,
         learn_limit: view.learn_limit,
+        bum_rate: view.bum_rate,
         present: view.device.is_some(),
         created: view.created,
         vlans: vlans.map(|(vid, vni)| Vlan { vid: vid.get(), vni: vni.get() }).collect(),
@@ -183,7 +209,7 @@ fn row(view: port::View) -> Row {
 }
 
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(["PORT", "IFINDEX", "VNI", "KIND", "LEARNED", "VLANS"]);
+    let mut table = Table::new(["PORT", "IFINDEX", "VNI", "KIND", "LEARNED", "BUM RATE", "VLANS"]);
     for row in rows {
         let vlans: Vec<_> = row.vlans.iter().map(|vlan| format!("{}:{}", vlan.vid, vlan.vni)).collect();
         table.row([
@@ -192,6 +218,7 @@ fn table(rows: &[Row]) -> Table {
             or_dash(row.vni.as_ref()),
             row.kind.to_owned(),
             out_of(row.learned, row.learn_limit),
+            or_dash(row.bum_rate),
             if vlans.is_empty() { "-".to_owned() } else { vlans.join(",") },
         ]);
     }

@@ -12,7 +12,7 @@ use super::{
     parse::{ExistOk, MissingOk, station},
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     netlink::Link,
     tunnel::{self, Settings},
 };
@@ -32,6 +32,9 @@ pub(super) enum Tunnel {
         /// Send UDP checksums to the remote VTEP, which has to be one over IPv6; zeros unless given (RFC 6935)
         #[arg(long)]
         udp6_csum: bool,
+        /// Uplink to join the group on, if the remote address is a multicast group [default: that of the route to it]
+        #[arg(long = "dev", value_name = "DEV")]
+        device: Option<String>,
         #[command(flatten)]
         exist_ok: ExistOk,
     },
@@ -51,7 +54,7 @@ pub(super) struct Ends {
     /// Number of the segment
     #[arg(long)]
     vni: Vni,
-    /// Address of the remote VTEP
+    /// Address of the remote VTEP, or multicast group of the underlay that stands for all that listen to it
     #[arg(long, value_name = "ADDR")]
     remote: IpAddr,
 }
@@ -68,6 +71,8 @@ struct Row {
     path_mtu: Option<u16>,
     /// What the underlay said about it.
     path_mtu_told: Option<Told>,
+    group: bool,
+    origin: &'static str,
 }
 
 #[derive(Serialize)]
@@ -87,8 +92,18 @@ impl Tunnel {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
-            Self::Add { tunnel: Ends { vni, remote }, macs, port, udp6_csum, exist_ok } => {
+            Self::Add { tunnel: Ends { vni, remote }, macs, port, udp6_csum, device, exist_ok } => {
                 let settings = Settings { udp_checksum: udp6_csum, port };
+                if remote.to_canonical().is_multicast() && macs.is_empty() {
+                    let device = device.as_deref();
+                    let added = tunnel::add_group(&instance, &netlink, vni, remote, device, settings).await;
+                    return exist_ok.apply(added);
+                }
+                if device.is_some() {
+                    return Err(Error::Usage(format!(
+                        "--dev is for multicast groups, which {remote} is not"
+                    )));
+                }
                 exist_ok.apply(tunnel::add(&instance, &netlink, vni, remote, settings, &macs).await)
             }
             Self::Del { tunnel: Ends { vni, remote }, missing_ok } => {
@@ -123,11 +138,14 @@ fn row(view: &tunnel::View, links: &[Link]) -> Row {
         next_hop,
         path_mtu: known.into_iter().chain(told.as_ref().map(|told| told.mtu)).min(),
         path_mtu_told: told,
+        group: view.is_group,
+        origin: if view.is_learned { "learned" } else { "static" },
     }
 }
 
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(["VNI", "REMOTE", "VTEP", "PORT", "UDP6-CSUM", "DEV", "NEXT HOP", "PATH MTU"]);
+    let mut table =
+        Table::new(["VNI", "REMOTE", "VTEP", "PORT", "UDP6-CSUM", "DEV", "NEXT HOP", "PATH MTU", "ORIGIN"]);
     for row in rows {
         let hop = row.next_hop.as_ref();
         table.row([
@@ -139,6 +157,7 @@ fn table(rows: &[Row]) -> Table {
             or_dash(hop.map(|hop| &hop.dev)),
             or_dash(hop.map(|hop| &hop.mac)),
             or_dash(row.path_mtu),
+            row.origin.to_owned(),
         ]);
     }
     table

@@ -91,6 +91,9 @@ pub(super) struct Settings {
     /// Learn addresses from DHCP servers too, whoever says to be one [default: off]
     #[arg(long, value_enum)]
     snoop_dhcp: Option<Switch>,
+    /// Learn who listens to which multicast group, and send what is to the group to nobody else [default: off]
+    #[arg(long, value_enum)]
+    mcast_snooping: Option<Switch>,
 }
 
 /// What becomes of frames that have VLAN tags.
@@ -122,6 +125,7 @@ impl From<Settings> for Change {
             suppress: settings.suppress.map(bool::from),
             drop_unknown_neighbour: settings.suppress_unknown.map(|what| what == Unknown::Drop),
             snoop_dhcp: settings.snoop_dhcp.map(bool::from),
+            mcast_snooping: settings.mcast_snooping.map(bool::from),
         }
     }
 }
@@ -163,6 +167,7 @@ struct Row {
     vlan: &'static str,
     #[serde(flatten)]
     headers: Shown,
+    mcast_snooping: bool,
 }
 
 impl Vni {
@@ -228,6 +233,7 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
         vlan: if view.settings.keeps_vlan() { "keep" } else { "drop" },
         headers: view.settings.policy().into(),
+        mcast_snooping: view.settings.mcast_snooping(),
     }
 }
 

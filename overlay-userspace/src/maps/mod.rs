@@ -1,5 +1,6 @@
 //! Typed handles on the pinned maps, named after what `overlay-common` calls them.
 
+pub mod admitted;
 pub mod config;
 pub mod counters;
 pub mod drops;
@@ -20,8 +21,10 @@ use aya::maps::{Map, MapData, MapError};
 use overlay_common::{
     UnderlayAddr,
     maps::{
+        bum_rate::{self, BumRate},
         device::{self, Device, DeviceName},
         fdb::FdbKey,
+        mdb::{self, MdbEntry, MdbKey},
         member::{self, MemberKey},
         parked::{self, Parked, ParkedVlan},
         port::{self, Port},
@@ -80,6 +83,24 @@ pub fn uplinks(instance: &Instance) -> Result<Table<u32, Uplink>> {
 /// Fails if the map is gone.
 pub fn members(instance: &Instance) -> Result<Table<MemberKey, u32>> {
     Table::open(instance, member::NAME)
+}
+
+/// `BUM_RATES`: device index to the limit of a port.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn bum_rates(instance: &Instance) -> Result<Table<u32, BumRate>> {
+    Table::open(instance, bum_rate::NAME)
+}
+
+/// `MDB`: who listens to which multicast group.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn mdb(instance: &Instance) -> Result<Table<MdbKey, MdbEntry>> {
+    Table::open(instance, mdb::NAME)
 }
 
 /// `DEVICES`: name to the device that is wanted.

@@ -1,10 +1,12 @@
 //! `VTEPS`.
 
 use aya::maps::{Array, MapData};
-use bytemuck::Zeroable as _;
 use overlay_common::{
     UnderlayAddr, VtepId,
-    maps::vtep::{MAX_ENTRIES, NAME, Vtep},
+    maps::{
+        admitted, member,
+        vtep::{MAX_ENTRIES, NAME, Vtep},
+    },
 };
 
 use super::{Table, open, vtep_ids};
@@ -13,7 +15,7 @@ use crate::{
     instance::Instance,
 };
 
-/// The remote VTEPs.
+/// The remote VTEPs, and `VTEP_IDS`, by which they are found.
 pub struct Vteps {
     map: Array<MapData, Vtep>,
     ids: Table<UnderlayAddr, u32>,
@@ -46,11 +48,13 @@ impl Vteps {
     /// Fails if the kernel does.
     pub fn all(&self) -> Result<Vec<(VtepId, Vtep)>> {
         let mut all = Vec::new();
-        for id in ids() {
-            if let Some(vtep) = self.get(id)? {
+        for (remote, id) in self.ids.entries()? {
+            let Some(id) = member::id(id) else { continue };
+            if let Some(vtep) = self.get(id)?.filter(|vtep| vtep.remote() == remote) {
                 all.push((id, vtep));
             }
         }
+        all.sort_unstable_by_key(|(id, _)| *id);
         Ok(all)
     }
 
@@ -60,18 +64,17 @@ impl Vteps {
     ///
     /// Fails if the kernel does.
     pub fn find(&self, remote: UnderlayAddr) -> Result<Option<(VtepId, Vtep)>> {
-        let id = self.ids.get(remote)?.and_then(|id| u16::try_from(id).ok()).and_then(VtepId::new);
-        let Some(id) = id else { return Ok(None) };
+        let Some(id) = self.ids.get(remote)?.and_then(member::id) else { return Ok(None) };
         Ok(self.get(id)?.filter(|vtep| vtep.remote() == remote).map(|vtep| (id, vtep)))
     }
 
-    /// An id that no VTEP has.
+    /// An id that no VTEP has, nor will have by coming by itself.
     ///
     /// # Errors
     ///
     /// Fails if there are as many as there can be.
     pub fn free(&self) -> Result<VtepId> {
-        for id in ids() {
+        for id in ids().filter(|id| !admitted::is_one(*id)) {
             if self.get(id)?.is_none() {
                 return Ok(id);
             }
@@ -100,7 +103,7 @@ impl Vteps {
     /// Fails if the kernel does.
     pub fn clear(&mut self, id: VtepId) -> Result<()> {
         let Some(vtep) = self.get(id)? else { return Ok(()) };
-        self.set(id, &Vtep::zeroed())?;
+        self.set(id, &Vtep::none())?;
         self.ids.remove(vtep.remote()).map(drop)
     }
 }

@@ -50,7 +50,8 @@ fn parse(message: &AddressMessage) -> Option<Address> {
             _ => {}
         }
     }
-    let addr = own.or(other)?;
+    // A multicast group that somebody has joined is nobody's address.
+    let addr = own.or(other).filter(|addr| !addr.is_multicast())?;
     // Of IPv4 the same bit says that it is not the first of its subnet.
     let temporary = if addr.is_ipv6() { AddressFlags::Secondary } else { AddressFlags::empty() };
     let is_lasting = !flags.intersects(temporary | AddressFlags::Deprecated);

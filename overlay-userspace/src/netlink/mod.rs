@@ -3,6 +3,7 @@
 mod address;
 mod create;
 mod event;
+mod group;
 mod link;
 mod multipath;
 mod neighbour;

@@ -19,10 +19,12 @@ pub struct Route {
 }
 
 impl Netlink {
-    /// The route that the host's own packets to `destination` take. `None`: there is none, or it does not leave the host.
+    /// The route that the host's own packets to `destination`, a host or a multicast group, take. `None`: there is none, or it
+    /// does not leave the host.
     pub async fn route(&self, destination: IpAddr) -> Option<Route> {
         let message = self.handle.route().get(request(destination)).execute().try_next().await.ok()??;
-        if message.header.kind != RouteType::Unicast {
+        let expected = if destination.is_multicast() { RouteType::Multicast } else { RouteType::Unicast };
+        if message.header.kind != expected {
             return None;
         }
         let mut device = None;

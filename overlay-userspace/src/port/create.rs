@@ -11,7 +11,7 @@ use overlay_common::{
     },
 };
 
-use super::settle;
+use super::{Limits, settle};
 use crate::{
     devices,
     error::{Error, Result},
@@ -36,8 +36,8 @@ pub struct Creation {
     pub addresses: Vec<(IpAddr, u8)>,
     /// The largest IP packet that it takes, in bytes; `None`: what fits all uplinks.
     pub mtu: Option<u32>,
-    /// How many stations can be learned behind its port at a time; 0: any number.
-    pub learn_limit: u32,
+    /// What its port may do.
+    pub limits: Limits,
 }
 
 /// Makes a veth pair whose one end is a device of the host, and the other a port of a segment.
@@ -84,7 +84,7 @@ async fn build(
     for (addr, len) in &creation.addresses {
         netlink.add_address(host.index, *addr, *len).await?;
     }
-    let settings = Port::new(vni, PortKind::Device).with_learn_limit(creation.learn_limit);
+    let settings = creation.limits.of(Port::new(vni, PortKind::Device));
     let device = Device::new(Role::Port(settings)).with_created();
     settle(instance, netlink, &link, (key, device), &Membership::Segment(vni)).await?;
     netlink.bring_up(link.index).await?;

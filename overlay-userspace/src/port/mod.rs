@@ -1,10 +1,12 @@
 //! Ports: `overlay port`.
 
 mod create;
+mod limits;
 pub(crate) mod stations;
 pub(crate) mod vlans;
 
 pub use create::{Creation, create};
+pub use limits::{Limits, set};
 
 use overlay_common::{
     IfIndex, Vni,
@@ -13,6 +15,7 @@ use overlay_common::{
         device::{Device, DeviceName, Role},
         fdb::Removal,
         learned::LearnedKey,
+        mdb::Listener,
         port::{Port, PortKind},
     },
 };
@@ -21,9 +24,9 @@ use crate::{
     datapath::FROM_PORT,
     devices,
     error::{Error, Result},
-    fdb, grace, hook,
+    grace, hook,
     instance::Instance,
-    maps,
+    maps, mdb,
     membership::Membership,
     netlink::{Link, LinkKind, Netlink},
     segment,
@@ -46,14 +49,15 @@ pub struct View {
     pub learned: u64,
     /// How many can be at a time; 0: any number.
     pub learn_limit: u32,
+    /// Packets per second that it may have flooded; `None`: any number.
+    pub bum_rate: Option<u32>,
     /// The device of the host itself that was made with the port.
     pub created: Option<String>,
     /// Which VLANs are which segments; `None`: the port is no trunk.
     pub vlans: Option<VlanMap>,
 }
 
-/// Makes a device a port of segments, which are made if they are not there. At most `learn_limit` stations are learned
-/// behind it; 0: any number.
+/// Makes a device a port of segments, which are made if they are not there.
 ///
 /// # Errors
 ///
@@ -64,12 +68,12 @@ pub async fn add(
     netlink: &Netlink,
     name: &str,
     member: &Membership,
-    learn_limit: u32,
+    limits: Limits,
 ) -> Result<()> {
     let key = devices::name(name)?;
     let link = netlink.link(name).await?;
     member.refuse_taken(instance, key)?;
-    let port = member.port(checked(instance, &link)?).with_learn_limit(learn_limit);
+    let port = limits.of(member.port(checked(instance, &link)?));
     let added = settle(instance, netlink, &link, (key, Device::new(Role::Port(port))), member).await;
     if added.is_err() {
         let _ = hook::tidy(instance, netlink, link.index).await;
@@ -151,6 +155,7 @@ pub(crate) fn attach(instance: &Instance, tc: TcHook, link: &Link, port: Port) -
     maps::fdb::purge(instance, Removal::ALL.port(link.index))?;
     maps::learned::start(instance, LearnedKey::port(link.index))?;
     maps::ports(instance)?.put(link.index.get(), &port)?;
+    limits::apply(instance, link.index, port)?;
     undo.push(|| {
         let _ = hook::detach_tc(instance, tc, link.index, FROM_PORT);
     });
@@ -177,22 +182,6 @@ pub async fn del(instance: &Instance, netlink: &Netlink, name: &str) -> Result<(
     forget(instance, index)?;
     hook::tidy(instance, netlink, index).await?;
     if device.is_created() { netlink.delete_link(index).await } else { Ok(()) }
-}
-
-/// Limits how many stations are learned behind a port; 0: any number.
-///
-/// # Errors
-///
-/// [`Error::Missing`] if it is no port; [`Error::Failed`] if more stations are learned than shall be.
-pub fn set(instance: &Instance, name: &str, learn_limit: u32) -> Result<()> {
-    let (key, device, settings) = find(instance, name)?;
-    let settings = settings.with_learn_limit(learn_limit);
-    if let Some(index) = device.index() {
-        let learned = maps::learned::count(instance, LearnedKey::port(index))?;
-        fdb::check_limit(learn_limit, learned, name, &format!("--port {name}"))?;
-        maps::ports(instance)?.put(index.get(), &settings)?;
-    }
-    maps::devices(instance)?.put(key, &device.with_port(settings))
 }
 
 /// The device of the port of that name, which has to be there.
@@ -224,12 +213,14 @@ pub(crate) fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
     if let Some(vlans) = port.map(|port| trunk::map_of(instance, device, port)).transpose()?.flatten() {
         trunk::unmap(instance, device, &vlans)?;
     }
+    maps::bum_rates(instance)?.remove(device.get())?;
     if let Some(vni) = vni {
         maps::flood::change(instance, vni, |list| {
             list.remove_port(device);
             Ok(())
         })?;
     }
+    mdb::remove_where(instance, |key, _| key.listener() == Some(Listener::Port(device)))?;
     grace::wait();
     maps::fdb::purge(instance, Removal::ALL.port(device))?;
     maps::learned::stop(instance, LearnedKey::port(device))
@@ -254,6 +245,7 @@ pub fn show(instance: &Instance) -> Result<Vec<View>> {
             kind: port.kind(),
             learned,
             learn_limit: port.learn_limit(),
+            bum_rate: Some(port.bum_rate()).filter(|rate| *rate != 0),
             created: create::host_end(key, &device),
             vlans: vlans::of(instance, key, &device, port)?,
         });

@@ -6,6 +6,7 @@
 
 mod devices;
 mod forwarding;
+mod groups;
 mod locals;
 mod paths;
 mod ports;
@@ -27,7 +28,9 @@ use crate::{
     error::{Error, Result},
     fdb,
     instance::Instance,
+    mdb,
     netlink::{Link, Netlink},
+    tunnel,
 };
 
 /// Something that was not as it was wanted, and what was done about it.
@@ -55,6 +58,8 @@ pub enum Repair {
     Path(UnderlayAddr, IfIndex),
     /// Equal-cost routes lead to a remote VTEP, or none do any more.
     Ways(UnderlayAddr, bool),
+    /// The kernel had left a multicast group of the underlay on that uplink; it joined it again.
+    Joined(UnderlayAddr, IfIndex),
     /// The loopback device's forwarding was off.
     Forwarding,
 }
@@ -118,6 +123,7 @@ impl fmt::Display for Repair {
             Self::Path(remote, uplink) => write!(f, "the route to {remote} leaves by device {uplink} now"),
             Self::Ways(remote, true) => write!(f, "equal-cost routes lead to {remote} now"),
             Self::Ways(remote, false) => write!(f, "one route leads to {remote} now"),
+            Self::Joined(group, uplink) => write!(f, "joined the group {group} on device {uplink} again"),
             Self::Forwarding => f.write_str("turned forwarding of the loopback device on again"),
         }
     }
@@ -157,6 +163,8 @@ pub async fn repair(instance: &Instance, netlink: &Netlink) -> Result<Report> {
     pass.locals().await?;
     pass.paths().await?;
     fdb::sweep(instance)?;
+    tunnel::sweep(instance)?;
+    mdb::sweep(instance)?;
     Ok(pass.report)
 }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::HashSet, net::IpAddr};
 
-use overlay_common::{Family, IfIndex, UnderlayAddr, VtepId, maps::vtep::Vtep};
+use overlay_common::{
+    Family, IfIndex, UnderlayAddr, VtepId,
+    maps::{admitted, vtep::Vtep},
+};
 
 use super::{Pass, Repair};
 use crate::{
@@ -26,11 +29,16 @@ pub struct Path {
 }
 
 impl Pass<'_> {
-    /// Follows the routes to all remote VTEPs, and has the kernel keep their next hops resolved.
+    /// Follows the routes to all remote VTEPs that a command named, and has the kernel keep their next hops resolved. Those that
+    /// came by themselves go by the FIB alone.
     pub(super) async fn paths(&mut self) -> Result<()> {
         let vteps = Vteps::open(self.instance)?.all()?;
         for (id, vtep) in &vteps {
-            self.path(*id, vtep).await?;
+            if vtep.is_group() {
+                self.group(*id, vtep).await?;
+            } else if !admitted::is_one(*id) {
+                self.path(*id, vtep).await?;
+            }
         }
         self.keep_neighbours().await
     }

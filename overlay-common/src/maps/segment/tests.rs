@@ -25,4 +25,13 @@ fn flags() {
     assert_eq!(segment.flap_rule(), FlapRule::default());
     assert_eq!(segment.with_flap_rule(rule).with_learn_limit(3).flap_rule(), rule);
     assert_eq!(segment.with_learn_limit(3).learn_limit(), 3);
+    assert!(!segment.mcast_snooping() && segment.with_mcast_snooping(true).mcast_snooping());
+}
+
+#[test]
+fn groups() {
+    let segment = Segment::default().with_group(Family::Ipv6, Some(VtepId::FIRST));
+    assert_eq!(segment.group(Family::Ipv6), Some(VtepId::FIRST));
+    assert_eq!(segment.group(Family::Ipv4), None);
+    assert_eq!(segment.with_group(Family::Ipv6, None), Segment::default());
 }

@@ -1,7 +1,7 @@
-//! Broadcast, unknown unicast and multicast: one copy to every other port of the segment, and, of what comes from a
-//! port, one to every remote VTEP.
+//! Broadcast, unknown unicast and multicast, into tunnels: of what comes from a port, one copy to every remote VTEP of the
+//! segment.
 
-use core::{ffi::c_void, mem::MaybeUninit, ptr};
+use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{
     bindings::__sk_buff,
@@ -9,64 +9,60 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use overlay_common::{
-    DropReason, Family, IfIndex, Vni, VtepId,
-    maps::{flood::FloodList, jump::Jump},
+    DropReason, Family, Vni, VtepId,
+    maps::{flood::FloodList, mdb::Listener, vtep::Vtep},
 };
 
 use crate::{
+    audience::{self, Audience},
     clock,
     encap::{Inner, Target},
-    flood_tagged,
     frame::Frame,
     inner_sum,
-    maps::{drops, flood, jumps, segments},
+    maps::{drops, flood, flooding, segments, vteps},
     skb::{Room, Skb},
     verdict::{Outcome, Verdict},
 };
 
-/// Floods a frame of a port in the segment that was handed over with it.
+/// Floods a frame of a port into the tunnels of the segment that was handed over with it.
 #[inline(always)]
-pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
-    let (vni, ports_are_served) = flood_tagged::handed_over(skb)?;
+pub(crate) fn handle(skb: &mut Skb) -> Outcome {
+    let vni = Audience::segment(skb).ok_or(DropReason::UnknownVni)?;
+    let has_copies = audience::has_copies(skb);
     let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
-    let others = list.port_count().saturating_sub(1);
-    if others > 0 && !ports_are_served {
-        return jumps::jump(skb, Jump::FloodTagged);
+    let sum = inner_sum::of(skb, list.vtep_count().wrapping_sub(list.ipv4_count()));
+    if measure(skb.raw(), vni.get(), sum.into()) == DROPPED {
+        return Ok(Verdict::Copied);
     }
-    match list.vtep_count() {
-        0 if others > 0 => Ok(Verdict::Copied),
-        0 => Err(DropReason::NoReceivers),
-        count => {
-            let sum = inner_sum::of(skb, count.wrapping_sub(list.ipv4_count()));
-            let mut inner = MaybeUninit::uninit();
-            if measure(skb.raw(), vni.get(), sum.into(), &mut inner) == DROPPED {
-                return Ok(Verdict::Copied);
-            }
-            // SAFETY: it is written unless the frame is dropped.
-            to_vteps(skb, unsafe { inner.assume_init_ref() }, list, count)
-        }
+    let inner = flooding::inner().ok_or(DropReason::EncapFailed)?;
+    let mut walk = Walk::new(skb, vni, list, clock::now());
+    // Other hosts listen to reports too.
+    let count = if walk.audience.is_listeners() { up_to_last_listener(&mut walk) } else { list.vtep_count() };
+    if count == 0 {
+        return walk.audience.outcome(has_copies);
     }
+    to_vteps(inner, &mut walk, count)
 }
 
 /// What [`measure`] returns for a frame that was dropped and counted.
 const DROPPED: u64 = 0;
 
-/// Takes the measures of a frame of segment `vni`. In a stack frame of its own, since the caller's is short.
+/// Takes the measures of a frame of segment `vni`, and leaves them in [`flooding::inner`]. In a stack frame of its own, since
+/// the caller's is short.
 #[inline(never)]
-fn measure(skb: *mut __sk_buff, vni: u32, sum: u32, inner: &mut MaybeUninit<Inner>) -> u64 {
+fn measure(skb: *mut __sk_buff, vni: u32, sum: u32) -> u64 {
     let mut skb = Skb::new(TcContext::new(skb));
     let measured = Vni::new(vni)
         .and_then(|vni| Some((vni, segments::get(vni)?)))
         .ok_or(DropReason::UnknownVni)
         .and_then(|(vni, segment)| {
             let frame = Frame::handed_over(&skb)?;
-            Inner::new(&mut skb, vni, segment, frame, clock::now())
+            let inner = flooding::inner().ok_or(DropReason::EncapFailed)?;
+            *inner = Inner::new(&mut skb, vni, segment, frame, clock::now())?.with_sum(sum as u16);
+            Ok(())
         });
     match measured {
-        Ok(measured) => {
-            inner.write(measured.with_sum(sum as u16));
-            1
-        }
+        Ok(()) => 1,
         Err(reason) => {
             drops::count(reason);
             DROPPED
@@ -74,26 +70,14 @@ fn measure(skb: *mut __sk_buff, vni: u32, sum: u32, inner: &mut MaybeUninit<Inne
     }
 }
 
-/// Floods a frame out of a tunnel, which is a plain frame by now: to ports, never into a tunnel.
-#[inline(always)]
-pub(crate) fn from_tunnel(skb: &mut Skb, vni: Vni) -> Outcome {
-    let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
-    to_ports(skb, vni, list, None);
-    Ok(Verdict::Copied)
-}
-
-/// Whether anybody gets what is flooded out of a tunnel.
-#[inline(always)]
-pub(crate) fn has_ports(vni: Vni) -> bool {
-    flood::get(vni).is_some_and(|list| list.port_count() > 0)
-}
-
 /// What a walk along a flood list needs.
 struct Walk<'a> {
     skb: &'a mut Skb,
     list: &'static FloodList,
     vni: Vni,
-    /// The index of the port that gets no copy; or the place in the list of the remote VTEP that gets the frame itself.
+    audience: Audience,
+    now: u64,
+    /// The place in the list of the remote VTEP that gets the frame itself.
     except: u32,
     /// Where in the list the walk begins.
     first: u32,
@@ -102,25 +86,51 @@ struct Walk<'a> {
     late: u32,
     /// The room that the frame has for outer headers.
     room: Room,
+    /// How far in the list the last of the audience is.
+    found: u32,
 }
 
-#[inline(always)]
-fn to_ports(skb: &mut Skb, vni: Vni, list: &'static FloodList, except: Option<IfIndex>) {
-    let except = except.map_or(0, IfIndex::get);
-    let mut walk = Walk { skb, list, vni, except, first: 0, inner: ptr::null(), late: 0, room: Room::Plain };
-    for_each(list.port_count(), copy_to_port, &mut walk);
+impl<'a> Walk<'a> {
+    #[inline(always)]
+    fn new(skb: &'a mut Skb, vni: Vni, list: &'static FloodList, now: u64) -> Self {
+        let audience = Audience::handed_over(skb);
+        let (inner, room) = (ptr::null(), Room::Plain);
+        Self { skb, list, vni, audience, now, except: 0, first: 0, inner, late: 0, room, found: 0 }
+    }
+
+    /// The remote VTEP at a place in the list, if it belongs to the audience.
+    #[inline(always)]
+    fn vtep(&self, at: u64) -> Option<VtepId> {
+        let id = self.list.vtep(at as usize).filter(|_| self.list.is_of(self.vni))?;
+        if !self.audience.is_listeners() {
+            return Some(id);
+        }
+        // Behind a group of the underlay, anybody may listen.
+        let belongs = vteps::get(id).is_some_and(Vtep::is_group)
+            || self.audience.has(self.vni, Listener::Vtep(id), self.now);
+        belongs.then_some(id)
+    }
 }
 
-/// One copy to each remote VTEP; one of them gets the frame itself: the final one of the list, or one whose next hop has
-/// to be resolved. The frame gets room for IPv4, and, when those over IPv4 have their copies, for IPv6.
+/// How much of the list of remote VTEPs has to be walked for the whole audience to have copies.
 #[inline(always)]
-fn to_vteps(skb: &mut Skb, inner: &Inner, list: &'static FloodList, count: u32) -> Outcome {
-    let ipv4_count = list.ipv4_count().min(count);
+fn up_to_last_listener(walk: &mut Walk<'_>) -> u32 {
+    walk.found = 0;
+    for_each(walk.list.vtep_count(), find_vtep, walk);
+    walk.found.min(walk.list.vtep_count())
+}
+
+/// One copy to each of the first `count` remote VTEPs that belongs to the audience; one of them gets the frame itself: the
+/// final one, or one whose next hop has to be resolved. The frame gets room for IPv4, and, when those over IPv4 have their
+/// copies, for IPv6.
+#[inline(always)]
+fn to_vteps(inner: &Inner, walk: &mut Walk<'_>, count: u32) -> Outcome {
+    let ipv4_count = walk.list.ipv4_count().min(count);
     let family = if ipv4_count > 0 { Family::Ipv4 } else { Family::Ipv6 };
-    let room = inner.make_room(skb, family)?;
-    let mut walk = Walk { skb, list, vni: inner.vni(), except: count - 1, first: 0, inner, late: 0, room };
+    let room = inner.make_room(walk.skb, family)?;
+    (walk.except, walk.inner, walk.room) = (count - 1, inner, room);
     if ipv4_count > 0 {
-        for_each(ipv4_count, copy_to_vtep, &mut walk);
+        for_each(ipv4_count, copy_to_vtep, walk);
     }
     if count > ipv4_count {
         if ipv4_count > 0 {
@@ -131,9 +141,9 @@ fn to_vteps(skb: &mut Skb, inner: &Inner, list: &'static FloodList, count: u32) 
             drops::count(DropReason::NextHopUnresolved);
         }
         (walk.first, walk.late) = (ipv4_count, 0);
-        for_each(count - ipv4_count, copy_to_vtep, &mut walk);
+        for_each(count - ipv4_count, copy_to_vtep, walk);
     }
-    for_each(1, send_itself, &mut walk);
+    for_each(1, send_itself, walk);
     match walk.late {
         0 => Ok(Verdict::Copied),
         action => Ok(Verdict::Redirected(action as i32)),
@@ -151,14 +161,11 @@ fn for_each(count: u32, step: Step, walk: &mut Walk<'_>) {
 /// Goes on with the loop.
 const CONTINUE: i64 = 0;
 
-unsafe extern "C" fn copy_to_port(at: u64, walk: *mut c_void) -> i64 {
+unsafe extern "C" fn find_vtep(at: u64, walk: *mut c_void) -> i64 {
     // SAFETY: `for_each` passes a `Walk`.
     let walk = unsafe { &mut *walk.cast::<Walk<'_>>() };
-    let Some(port) = walk.list.port(at as usize).filter(|_| walk.list.is_of(walk.vni)) else {
-        return CONTINUE;
-    };
-    if port.get() != walk.except && walk.skb.send_copy(port).is_err() {
-        drops::count(DropReason::RedirectFailed);
+    if walk.vtep(at).is_some() {
+        walk.found = at as u32 + 1;
     }
     CONTINUE
 }
@@ -171,7 +178,7 @@ unsafe extern "C" fn copy_to_vtep(at: u64, walk: *mut c_void) -> i64 {
     if at == u64::from(walk.except) && walk.late == 0 {
         return CONTINUE;
     }
-    let Some(id) = walk.list.vtep(at as usize).filter(|_| walk.list.is_of(walk.vni)) else {
+    let Some(id) = walk.vtep(at) else {
         return CONTINUE;
     };
     // SAFETY: `to_vteps` sets it, and outlives the loop.

@@ -1,0 +1,70 @@
+//! `ADMITTED` and `FREE_VTEPS`: remote VTEPs that became members of a segment by speaking to it.
+//!
+//! They have ids of their own, [`FIRST`] and up, so that however many come, those that commands name have room.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{map_data, vtep};
+use crate::VtepId;
+
+/// The map's name: a hash of [`super::member::MemberKey`] to [`Admitted`].
+pub const NAME: &str = "ADMITTED";
+
+/// Memberships of that kind there can be.
+pub const MAX_ENTRIES: usize = 4096;
+
+/// The name of the queue of ids (`u32`) that a VTEP can be given that comes by itself.
+pub const FREE_NAME: &str = "FREE_VTEPS";
+
+/// How many ids there are for VTEPs that come by themselves.
+pub const MAX_FREE: usize = 1024;
+
+/// The first of these ids.
+pub const FIRST: u16 = (vtep::MAX_ENTRIES - MAX_FREE) as u16;
+
+/// These ids.
+pub fn ids() -> impl Iterator<Item = VtepId> {
+    (0..MAX_FREE as u16).filter_map(|at| VtepId::new(FIRST + at))
+}
+
+/// Whether an id is one of those.
+#[must_use]
+pub const fn is_one(id: VtepId) -> bool {
+    id.get() >= FIRST
+}
+
+/// When a VTEP came.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Admitted {
+    since: u64,
+}
+
+map_data!(Admitted);
+
+impl Admitted {
+    /// One that came at `now`, nanoseconds of the monotonic clock.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(now: u64) -> Self {
+        Self { since: now }
+    }
+
+    /// When it came, nanoseconds of the monotonic clock.
+    #[must_use]
+    pub const fn since(&self) -> u64 {
+        self.since
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_the_last_ones() {
+        assert_eq!(ids().count(), MAX_FREE);
+        assert_eq!(ids().last().map(VtepId::index), Some(vtep::MAX_ENTRIES as u32 - 1));
+        assert!(ids().all(is_one) && !is_one(VtepId::FIRST));
+    }
+}

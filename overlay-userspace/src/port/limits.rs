@@ -1,0 +1,58 @@
+//! What a port may do: how many stations can be learned behind it, and how much it may have flooded.
+
+use overlay_common::{
+    IfIndex,
+    maps::{bum_rate::BumRate, learned::LearnedKey, port::Port},
+};
+
+use super::find;
+use crate::{error::Result, fdb, instance::Instance, maps};
+
+/// What a port may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// How many stations can be learned behind it at a time; 0: any number.
+    pub stations: u32,
+    /// Packets per second that it may have flooded, up to [`MAX_RATE`](overlay_common::maps::bum_rate::MAX_RATE); 0: any number.
+    pub bum_rate: u32,
+}
+
+impl Limits {
+    pub(super) const fn of(self, port: Port) -> Port {
+        port.with_learn_limit(self.stations).with_bum_rate(self.bum_rate)
+    }
+}
+
+/// Changes the limits of a port; `None` leaves one as it is.
+///
+/// # Errors
+///
+/// [`Error::Missing`] if it is no port; [`Error::Failed`] if more stations are learned than shall be.
+pub fn set(instance: &Instance, name: &str, stations: Option<u32>, bum_rate: Option<u32>) -> Result<()> {
+    let (key, device, port) = find(instance, name)?;
+    let settings = Limits {
+        stations: stations.unwrap_or(port.learn_limit()),
+        bum_rate: bum_rate.unwrap_or(port.bum_rate()),
+    }
+    .of(port);
+    if let Some(index) = device.index() {
+        if let Some(limit) = stations {
+            let learned = maps::learned::count(instance, LearnedKey::port(index))?;
+            fdb::check_limit(limit, learned, name, &format!("--port {name}"))?;
+        }
+        maps::ports(instance)?.put(index.get(), &settings)?;
+        if bum_rate.is_some() {
+            apply(instance, index, settings)?;
+        }
+    }
+    maps::devices(instance)?.put(key, &device.with_port(settings))
+}
+
+/// Limits what the port at a device may have flooded.
+pub(super) fn apply(instance: &Instance, device: IfIndex, port: Port) -> Result<()> {
+    let mut rates = maps::bum_rates(instance)?;
+    match BumRate::new(port.bum_rate()) {
+        Some(rate) => rates.put(device.get(), &rate),
+        None => rates.remove(device.get()).map(drop),
+    }
+}
