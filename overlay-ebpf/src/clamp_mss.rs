@@ -68,7 +68,7 @@ fn tcp_at(skb: &Skb, frame: &Frame) -> Result<Option<(usize, u32)>, ()> {
 pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
     let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
-    let frame = Frame::parse(skb, 0)?;
+    let frame = Frame::handed_over(skb)?;
     let now = clock::now();
     let towards = match fdb::place(vni, segment, frame.destination(), now) {
         Some(Place::Vtep(id)) => id.index(),
@@ -93,7 +93,7 @@ fn any_vtep(vni: Vni) -> u32 {
 pub(crate) fn from_tunnel(skb: &mut Skb) -> Outcome {
     let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
-    let frame = Frame::parse(skb, 0)?;
+    let frame = Frame::handed_over(skb)?;
     let from = skb.handed_over_vtep();
     clamp(skb, segment, &frame, from, clock::now())?;
     jumps::jump(skb, examine::rest_from_tunnel(segment, &frame))

@@ -44,13 +44,9 @@ pub(crate) fn rest_from_tunnel(segment: &Segment, frame: &Frame) -> Jump {
 /// Bytes of a network header that tell: of IPv6, and the type of what follows if that is `ICMPv6`.
 const TELLING: usize = ipv6::LEN + 1;
 
-/// Whether a frame may be ARP, ND or, where that counts too, DHCP. IPv6 that is not linear may be. What is behind VLAN tags
-/// that are kept is of a network of its own, whose addresses the segment does not tell from its other ones.
+/// Whether a frame may be ARP, ND or, where that counts too, DHCP. IPv6 that is not linear may be.
 #[inline(always)]
 fn may_tell_of_neighbours(skb: &Skb, segment: &Segment, frame: &Frame) -> bool {
-    if frame.tags_len() != 0 {
-        return false;
-    }
     let bytes = skb.get::<[u8; TELLING]>(NETWORK);
     match frame.payload() {
         Payload::Ipv6 => bytes.is_none_or(|bytes| nd::may_be(bytes[6], bytes[ipv6::LEN])),

@@ -11,7 +11,7 @@ use overlay_common::header::{
 
 use crate::{frame::Frame, packet::Packet as _, skb::Skb};
 
-/// Where the network header of a frame is.
+/// Where the network header of a frame is that was handed over: its VLAN tags are beside it.
 pub(crate) const NETWORK: usize = eth::LEN;
 
 /// DHCP options looked at: more come in front of the message type only to hide it.

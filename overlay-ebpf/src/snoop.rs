@@ -3,9 +3,11 @@
 use aya_log_ebpf::info;
 use overlay_common::{
     DropReason, Vni,
-    header::claim::{Claim, Strength},
+    header::{
+        claim::{Claim, Strength},
+        vlan::Vlans,
+    },
     maps::{
-        fdb::Origin,
         neighbour::{Effect, Neighbour, NeighbourKey},
         segment::Segment,
     },
@@ -36,36 +38,53 @@ pub(crate) fn from_tunnel(skb: &mut Skb) -> Outcome {
     jumps::jump(skb, examine::rest_from_tunnel(segment, &frame))
 }
 
-/// Notes what a station said of itself at `now`, nanoseconds of the monotonic clock, in a segment that learns. Static and
-/// control-plane entries stay as they are.
+/// Notes what a station said of itself at `now`, nanoseconds of the monotonic clock, in the frame's VLANs of a segment that
+/// learns. Static and control-plane entries stay as they are.
 #[inline(always)]
 pub(crate) fn snoop(skb: &Skb, vni: Vni, segment: &Segment, claim: &Claim, now: u64) {
     if !segment.learning() {
         return;
     }
+    let mut noted = note(vni, skb.tags_handed_over().vlans(), segment, claim, now);
+    if noted == NO_ROOM && sweep::when_due(now) {
+        noted = note(vni, skb.tags_handed_over().vlans(), segment, claim, now);
+    }
+    if noted == NO_ROOM {
+        counters::neighbour_not_learned(vni);
+    }
+    if noted == REPLACED {
+        info!(skb, "VNI {}: {:i} is {:mac} now", vni.get(), claim.address.bytes(), claim.mac.bytes());
+    }
+}
+
+// What noting a claim comes to, as numbers, which the kernel's verifier can follow out of a function.
+const DONE: u32 = 0;
+/// It takes the place of what was known.
+const REPLACED: u32 = 1;
+/// There are as many neighbours as there can be.
+const NO_ROOM: u32 = 2;
+
+/// Notes it, in a function of its own, so that its stack does not add up with those of the log and of making room.
+#[inline(never)]
+fn note(vni: Vni, vlans: Vlans, segment: &Segment, claim: &Claim, now: u64) -> u32 {
     let key = NeighbourKey::new(vni, claim.address);
     let Some(entry) = neighbours::entry_mut(key) else {
-        if claim.strength != Strength::Confirms {
-            let router = claim.router.unwrap_or(false);
-            let entry = Neighbour::new(key, claim.mac, router, Origin::Learned, now);
-            let is_there = neighbours::add(key, entry) || sweep::when_due(now) && neighbours::add(key, entry);
-            if !is_there {
-                counters::neighbour_not_learned(vni);
-            }
-        }
-        return;
+        let is_kept = claim.strength == Strength::Confirms
+            || neighbours::add(key, Neighbour::learned(key, claim, vlans, now));
+        return if is_kept { DONE } else { NO_ROOM };
     };
-    match entry.effect(key, claim, entry.is_aged(segment.ageing(), now)) {
+    match entry.effect(key, claim, vlans, entry.is_aged(segment.ageing(), now)) {
         Effect::Same => {
             if now.wrapping_sub(entry.last_seen()) > RENEW_NS {
                 entry.touch(now);
             }
         }
         Effect::Replaced => {
-            entry.replace(key, claim, now);
-            info!(skb, "VNI {}: {:i} is {:mac} now", vni.get(), claim.address.bytes(), claim.mac.bytes());
+            entry.replace(key, claim, vlans, now);
+            return REPLACED;
         }
         Effect::Refused => counters::neighbour_refused(vni),
         Effect::Ignored => {}
     }
+    DONE
 }

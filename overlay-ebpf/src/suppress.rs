@@ -34,6 +34,7 @@ pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
     let device = skb.device().ok_or(DropReason::UnknownPort)?;
     let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
+    // Without its tags, for which the stack has no room until there is an answer.
     let frame = Frame::parse(skb, 0)?;
     let now = clock::now();
     let heard = hear(skb, &frame);
@@ -41,11 +42,12 @@ pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
         snoop(skb, vni, segment, &claim, now);
     }
     if let Some(target) = heard.asks_for {
-        match decide(vni, segment, device, &frame, target, now) {
+        match decide(skb, vni, segment, device, &frame, target, now) {
             Decision::Answer(mac, router) => {
                 counters::asked(vni, true);
                 answer(skb, &frame, NETWORK, mac, router).ok_or(DropReason::AnswerFailed)?;
-                return deliver::to_port(skb, vni, segment, (device, false), &frame);
+                let answer = Frame::handed_over(skb)?;
+                return deliver::to_port(skb, vni, segment, (device, false), &answer);
             }
             Decision::Unknown if segment.drops_unknown_neighbour() => {
                 counters::asked(vni, false);
@@ -57,9 +59,11 @@ pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
     jumps::jump(skb, Jump::ForwardFromPort)
 }
 
-/// A station that the FDB does not know may be gone, and one behind the same port hears the request itself.
+/// A station that the FDB does not know may be gone, one behind the same port hears the request itself, and what is known in
+/// other VLANs is of another network.
 #[inline(always)]
 fn decide(
+    skb: &Skb,
     vni: Vni,
     segment: &Segment,
     from: IfIndex,
@@ -67,10 +71,12 @@ fn decide(
     target: OverlayAddr,
     now: u64,
 ) -> Decision {
-    let Some((mac, router)) = neighbours::station(vni, segment, target, now) else {
+    let Some((mac, router, is_here)) =
+        neighbours::station(vni, segment, skb.tags_handed_over().vlans(), target, now)
+    else {
         return Decision::Unknown;
     };
-    if mac == frame.source() {
+    if !is_here || mac == frame.source() {
         return Decision::PassOn;
     }
     match fdb::place(vni, segment, mac, now) {

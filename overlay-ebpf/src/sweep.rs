@@ -29,7 +29,7 @@ unsafe extern "C" fn visit(
     now: *mut c_void,
 ) -> i64 {
     // SAFETY: the kernel passes a key and an entry of the map, and `when_due` the time.
-    let (key, entry, now) = unsafe { (*key, &*entry, *now.cast::<u64>()) };
+    let (key, entry, now) = unsafe { (&*key, &*entry, *now.cast::<u64>()) };
     let segment = key.vni().and_then(segments::get);
     if segment.is_none_or(|segment| entry.is_aged(segment.ageing(), now)) {
         neighbours::remove(key);

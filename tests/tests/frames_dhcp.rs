@@ -6,14 +6,11 @@ use anyhow::{Context as _, Result};
 use overlay_tests::{
     bench::{Bench, Hook, REMOTE, SECOND_PORT, STATION, VNI, lab},
     frame::{ETHER_IPV4, Ethernet, IP_UDP, Ipv4, Mac, Network as _, Udp},
-    neigh::{self, Neighbour},
+    neigh::{self, Neighbour, v4},
+    tags::{kept, with_tags},
 };
 
 const UPLINK: Hook<'_> = Hook::Uplink("u1");
-
-const fn v4(last: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 1, 0, last)
-}
 
 fn set(bench: &Bench<'_>, settings: &[&str]) -> Result<()> {
     bench.host().overlay(&[&["vni", "set", &VNI.to_string()], settings].concat()).map(drop)
@@ -78,4 +75,20 @@ fn dhcp_acknowledgements_teach_where_they_shall() -> Result<()> {
     expect(&bench, v4(1), Some((STATION, "learned")))?;
     hear(&bench, Hook::Port(SECOND_PORT), &dhcp(STATION, 2, 5, &[]))?;
     expect(&bench, v4(2), Some((STATION, "learned")))
+}
+
+#[test]
+fn acknowledgements_behind_tags_teach_too() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    set(&bench, &["--suppress", "on", "--snoop-dhcp", "on", "--vlan", "keep"])?;
+    for (last, tags) in (1..).step_by(2).zip(kept()) {
+        for (last, hook) in [(last, UPLINK), (last + 1, Hook::Port(SECOND_PORT))] {
+            hear(&bench, hook, &with_tags(&dhcp(STATION, last, 2, &[]), &tags))?;
+            expect(&bench, v4(last), None)?;
+            hear(&bench, hook, &with_tags(&dhcp(STATION, last, 5, &[0, 0, 0]), &tags))?;
+            expect(&bench, v4(last), Some((STATION, "learned"))).with_context(|| format!("{tags:x?}"))?;
+        }
+    }
+    Ok(())
 }

@@ -1,49 +1,17 @@
 //! Frame tables of the MSS option: what it is lowered to, both ways, and what is left alone.
 
-use std::net::IpAddr;
-
 use anyhow::{Context as _, Result, ensure};
 use overlay_common::Notice;
 use overlay_tests::{
     bench::{Bench, Hook, PORT, REMOTE, SECOND_STATION, STATION, VNI, lab, same},
-    frame::{ETHER_IPV4, ETHER_IPV6, Ethernet, IP_TCP, Ipv4, Ipv6, Mac, Network as _, Outer, Tcp, verify},
+    frame::{Ipv4, Outer, verify},
+    handshake::{SYN, SYN_ACK, frame4, frame6, mss, of_linux},
     testrun::TC_REDIRECT,
 };
 
 const FROM_PORT: Hook<'_> = Hook::Port(PORT);
 const FROM_UPLINK: Hook<'_> = Hook::Uplink("u1");
 const NOTHING: u16 = 0x10;
-const SYN: u16 = 0x02;
-const SYN_ACK: u16 = 0x12;
-
-/// A segment with those flags and options, of which there have to be whole words.
-fn segment(addresses: (IpAddr, IpAddr), flags: u16, options: &[u8], data: &[u8]) -> Vec<u8> {
-    let words = u16::try_from(5 + options.len() / 4).expect("as many options as a header holds");
-    let tcp = Tcp { offset_flags: words << 12 | flags, ..Tcp::new(1000, 80) };
-    tcp.segment(addresses, &[options, data].concat())
-}
-
-fn frame4(macs: (Mac, Mac), flags: u16, options: &[u8]) -> Vec<u8> {
-    let ip = Ipv4::new([10, 1, 0, 1].into(), [10, 1, 0, 2].into(), IP_TCP);
-    let segment = segment(ip.addresses(), flags, options, b"data");
-    Ethernet::new(macs.0, macs.1, ETHER_IPV4).frame(&ip.packet(&segment))
-}
-
-fn frame6(macs: (Mac, Mac), flags: u16, options: &[u8]) -> Result<Vec<u8>> {
-    let ip = Ipv6::new("fd01::1".parse()?, "fd01::2".parse()?, IP_TCP);
-    let segment = segment(ip.addresses(), flags, options, b"data");
-    Ok(Ethernet::new(macs.0, macs.1, ETHER_IPV6).frame(&ip.packet(&segment)))
-}
-
-/// The MSS option.
-fn mss(mss: u16) -> Vec<u8> {
-    [&[2, 4], &mss.to_be_bytes()[..]].concat()
-}
-
-/// What Linux puts into a SYN, with the MSS at the front.
-fn of_linux(size: u16) -> Vec<u8> {
-    [&mss(size)[..], &[4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7]].concat()
-}
 
 /// Sends a frame to host 2: the inner frame that leaves, and how many options were lowered.
 fn sent(bench: &Bench<'_>, frame: &[u8]) -> Result<(Vec<u8>, u64)> {

@@ -10,7 +10,7 @@ use overlay_tests::{
         STATION, VNI, lab, udp_frame,
     },
     frame::{Arp, ETHER_ARP, Ethernet, Mac, Nd, verify},
-    neigh,
+    neigh::{self, v4, v6},
     testrun::TC_REDIRECT,
 };
 
@@ -20,14 +20,6 @@ const ON: [&str; 4] = ["--suppress", "on", "--learning", "off"];
 
 /// What makes a message wrong.
 type Change = fn(&mut Nd);
-
-const fn v4(last: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 1, 0, last)
-}
-
-const fn v6(last: u16) -> Ipv6Addr {
-    Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, last)
-}
 
 /// A bench whose segment knows, for both families: 1 is [`STATION`], 2 [`REMOTE`], 3 [`SECOND_STATION`], 4 [`NOBODY`], who
 /// is nowhere, and 5 [`STATION`] too.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use overlay_tests::{
     bench::{Bench, Fate, Hook, NOBODY, PORT, REMOTE, SECOND_PORT, SECOND_STATION, STATION, VNI, lab},
     frame::{Arp, ETHER_ARP, Ethernet, Mac, Nd},
-    neigh::{self, Neighbour},
+    neigh::{self, Neighbour, v4, v6},
     process::wait_until,
     topology::Lab,
     wire::{Direction, Wire},
@@ -20,14 +20,6 @@ const UPLINK: Hook<'_> = Hook::Uplink("u1");
 
 /// What makes a message wrong.
 type Change = fn(&mut Nd);
-
-const fn v4(last: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 1, 0, last)
-}
-
-const fn v6(last: u16) -> Ipv6Addr {
-    Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, last)
-}
 
 fn bench<'a>(lab: &'a Lab, settings: &[&str]) -> Result<Bench<'a>> {
     let bench = Bench::new(lab, &["--xdp", "off"])?;

@@ -1,9 +1,6 @@
 //! Frame tables of what a workload is told about a packet that does not fit, byte for byte.
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use overlay_common::{DropReason, Notice, maps::answers};
@@ -11,61 +8,13 @@ use overlay_tests::{
     bench::{Bench, Fate, Hook, OTHER_PORT, PORT, REMOTE, Row, STATION, VNI, lab, same, udp_frame},
     frame::{
         Arp, ETHER_ARP, ETHER_IPV4, ETHER_IPV6, Echo, Ethernet, IP_ICMP, IP_ICMP6, IP_UDP, Ipv4, Ipv6,
-        Network, TooBig, Udp, verify,
+        Network as _, TooBig, verify,
     },
     testrun::{TC_DROP, TC_REDIRECT},
+    too_big::{ROOM, V4, V6, answer4, answer6, frame, frame4, frame6, ip4, ip6},
 };
 
 const FROM_PORT: Hook<'_> = Hook::Port(PORT);
-
-const V4: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(10, 1, 0, 2));
-const V6: (Ipv6Addr, Ipv6Addr) =
-    (Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 2));
-
-/// What fits by default: the uplink's MTU less the outer headers over IPv4 and the inner Ethernet header.
-const ROOM: u32 = 1450;
-
-fn ip4(protocol: u8) -> Ipv4 {
-    Ipv4::new(V4.0, V4.1, protocol)
-}
-
-fn ip6(next_header: u8) -> Ipv6 {
-    Ipv6::new(V6.0, V6.1, next_header)
-}
-
-/// A frame from [`STATION`] to [`REMOTE`] with an IP packet of `len` bytes, which carries UDP.
-fn frame<N: Network>(ip: &N, headers: usize, len: usize) -> Vec<u8> {
-    let payload: Vec<u8> = (1..=u8::MAX).cycle().take(len - headers - Udp::LEN).collect();
-    let datagram = Udp::new(1000, 2000).datagram(ip.addresses(), &payload);
-    Ethernet::new(STATION, REMOTE, N::ETHER_TYPE).frame(&ip.packet(&datagram))
-}
-
-fn frame4(len: usize) -> Vec<u8> {
-    frame(&ip4(IP_UDP), 20, len)
-}
-
-fn frame6(len: usize) -> Vec<u8> {
-    frame(&ip6(IP_UDP), 40, len)
-}
-
-/// The answer to a frame that carries `N`: `mtu` bytes would fit.
-fn answer<N: Network>(frame: &[u8], mtu: u32, quoted: usize, protocol: u8) -> Result<Vec<u8>> {
-    let (ethernet, packet) = Ethernet::parse(frame)?;
-    let (ip, _) = N::parse(packet)?;
-    let (source, destination) = ip.addresses();
-    let ip = N::between(destination, source, protocol)?;
-    let message = TooBig { mtu }.message(ip.addresses(), &packet[..quoted.min(packet.len())]);
-    let ethernet = Ethernet::new(ethernet.destination, ethernet.source, N::ETHER_TYPE);
-    Ok(ethernet.frame(&ip.packet(&message)))
-}
-
-fn answer4(frame: &[u8], mtu: u32) -> Result<Vec<u8>> {
-    answer::<Ipv4>(frame, mtu, 548, IP_ICMP)
-}
-
-fn answer6(frame: &[u8], mtu: u32) -> Result<Vec<u8>> {
-    answer::<Ipv6>(frame, mtu, 1232, IP_ICMP6)
-}
 
 /// Whether a frame is counted as too big, and answered with these bytes or, `None`, not at all.
 fn check(bench: &Bench<'_>, frame: &[u8], expected: Option<&[u8]>) -> Result<()> {

@@ -1,13 +1,12 @@
 //! `overlay neigh` and the settings of suppression: what they keep, and what they refuse.
 
-use std::net::Ipv4Addr;
-
 use anyhow::{Result, ensure};
 use overlay_tests::{
     bench::{Bench, Hook, PORT, STATION, VNI, lab},
     frame::{Arp, Mac},
-    neigh::{self, Neighbour},
+    neigh::{self, Neighbour, v4},
     overlay::{EXISTS, Instance, MISSING, USAGE},
+    refusal::{all_refused, refused},
     topology::{Host, Lab},
 };
 use serde_json::json;
@@ -17,16 +16,6 @@ const OTHER_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
 fn run(host: &Host, command: &str) -> Result<String> {
     host.overlay(&command.split_whitespace().collect::<Vec<_>>())
-}
-
-/// The command has to fail with `code`, say `why` in one line, and change nothing.
-fn refused(host: &Host, command: &str, code: i32, why: &str) -> Result<()> {
-    let before = host.configuration()?;
-    let failure = host.overlay_fails(&command.split_whitespace().collect::<Vec<_>>())?;
-    let is_line = failure.stderr.starts_with("overlay: ") && failure.stderr.trim_end().lines().count() == 1;
-    ensure!(failure.code == code && is_line && failure.stderr.contains(why), "`{command}`: {failure:?}");
-    ensure!(host.configuration()? == before, "`{command}` changed something");
-    Ok(())
 }
 
 #[test]
@@ -116,19 +105,25 @@ fn bad_input_is_refused_in_one_line() -> Result<()> {
     for mac in ["ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00", "01:00:5e:00:00:01", "02:00"] {
         refused(host, &format!("neigh add --vni 100 10.1.0.1 {mac}"), USAGE, "<MAC>")?;
     }
-    refused(host, &format!("neigh add --vni 100 10.1.0.1 {MAC} --router"), USAGE, "--router")?;
-    refused(host, &format!("neigh add --vni 101 10.1.0.1 {MAC}"), MISSING, "VNI 101")?;
-    refused(host, &format!("neigh replace --vni 101 10.1.0.1 {MAC}"), MISSING, "VNI 101")?;
-    refused(host, "neigh flush --vni 101", MISSING, "VNI 101")?;
-    refused(host, "neigh show --vni 101", MISSING, "VNI 101")?;
-    refused(host, "neigh flush", USAGE, "--vni")?;
-    refused(host, "vni set 100 --suppress maybe", USAGE, "--suppress")?;
-    refused(host, "vni set 100 --suppress-unknown on", USAGE, "--suppress-unknown")?;
-    refused(host, "vni set 100 --suppress-unknown drop", USAGE, "--suppress on")?;
-    refused(host, "vni set 100 --snoop-dhcp on", USAGE, "--suppress on")?;
-    refused(host, "vni add 102 --snoop-dhcp on", USAGE, "--suppress on")?;
-    refused(host, "vni set 100", USAGE, "nothing to set")?;
-    refused(host, "stats --neigh --drops", USAGE, "--drops")
+    let of_station = |words: &str, more: &str| format!("neigh {words} 10.1.0.1 {MAC}{more}");
+    refused(host, &of_station("add --vni 100", " --router"), USAGE, "--router")?;
+    refused(host, &of_station("add --vni 101", ""), MISSING, "VNI 101")?;
+    refused(host, &of_station("replace --vni 101", ""), MISSING, "VNI 101")?;
+    all_refused(
+        host,
+        &[
+            ("neigh flush --vni 101", MISSING, "VNI 101"),
+            ("neigh show --vni 101", MISSING, "VNI 101"),
+            ("neigh flush", USAGE, "--vni"),
+            ("vni set 100 --suppress maybe", USAGE, "--suppress"),
+            ("vni set 100 --suppress-unknown on", USAGE, "--suppress-unknown"),
+            ("vni set 100 --suppress-unknown drop", USAGE, "--suppress on"),
+            ("vni set 100 --snoop-dhcp on", USAGE, "--suppress on"),
+            ("vni add 102 --snoop-dhcp on", USAGE, "--suppress on"),
+            ("vni set 100", USAGE, "nothing to set"),
+            ("stats --neigh --drops", USAGE, "--drops"),
+        ],
+    )
 }
 
 #[test]
@@ -138,11 +133,11 @@ fn when_there_is_no_room_requests_are_flooded_and_commands_go_before() -> Result
     let host = bench.host();
     run(host, &format!("vni set {VNI} --suppress on --ageing 0"))?;
     neigh::fill(&bench.instance, VNI)?;
-    let announcement = Arp::request((STATION, Ipv4Addr::new(10, 1, 0, 1)), Ipv4Addr::new(10, 1, 0, 1));
+    let announcement = Arp::request((STATION, v4(1)), v4(1));
     bench.run(Hook::Port(PORT), &announcement)?;
     neigh::expect(host, VNI, "10.1.0.1".parse()?, None)?;
     ensure!(neigh::stats(host, VNI)?["not_learned"] == 1, "{}", neigh::stats(host, VNI)?);
-    let request = Arp::request((STATION, Ipv4Addr::new(10, 1, 0, 1)), Ipv4Addr::new(10, 1, 0, 2));
+    let request = Arp::request((STATION, v4(1)), v4(2));
     let (outcome, drops) = bench.run(Hook::Port(PORT), &request)?;
     ensure!(outcome.frame.ends_with(&request) && drops.is_empty(), "not flooded: {drops:?}");
 

@@ -8,46 +8,20 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use overlay_tests::{
     bench::same,
-    frame::{Arp, ETHER_ARP, ETHER_IPV6, Ethernet, Ipv4, Mac, Nd, Outer},
+    frame::{Arp, ETHER_ARP, Ethernet, Ipv4, Mac, Nd, Network},
     mesh,
-    neigh::{self, Neighbour},
+    neigh::{self, await_learned, carries_question, forget, suppress},
+    over_both_families,
     overlay::Instance,
     peer::{Peer, Segment},
     process::wait_until,
-    topology::{Host, Lab, Plan, Workload},
+    topology::{Host, Lab, Plan, Underlay, Workload},
     traffic,
-    wire::{Direction, Received, Wire},
+    wire::{Direction, Wire},
 };
 
 const VNI: u32 = 100;
 const LENGTH: usize = 200_000;
-
-/// Turns suppression on.
-fn suppress(host: &Host) -> Result<()> {
-    host.overlay(&["vni", "set", &VNI.to_string(), "--suppress", "on"]).map(drop)
-}
-
-/// Has a workload forget whom it knows.
-fn forget(workload: &Workload) -> Result<()> {
-    workload.netns.ip("neigh flush dev eth0")
-}
-
-/// Whether a frame of a workload asks everybody for a neighbour.
-fn asks_all(inner: &[u8]) -> bool {
-    let Ok((header, packet)) = Ethernet::parse(inner) else { return false };
-    let is_to_all = header.destination.0[0] & 1 == 1;
-    let asks = match header.ether_type {
-        ETHER_ARP => packet.get(7) == Some(&1),
-        ETHER_IPV6 => (packet.get(6), packet.get(40)) == (Some(&58), Some(&135)),
-        _ => false,
-    };
-    is_to_all && asks
-}
-
-/// Whether a packet of the underlay carries such a frame.
-fn carries_question(frame: &Received) -> bool {
-    Outer::<Ipv4>::parse(&frame.bytes).is_ok_and(|(_, inner)| asks_all(inner))
-}
 
 fn both(workload: &Workload) -> [IpAddr; 2] {
     [workload.v4.into(), workload.v6.into()]
@@ -65,43 +39,52 @@ fn ping_all(workloads: &[Workload]) -> Result<()> {
     Ok(())
 }
 
-/// Waits until a host knows who has an address.
-fn await_neighbour(host: &Host, address: IpAddr, mac: Mac) -> Result<()> {
-    let expected = Neighbour::new(mac, "learned");
-    wait_until(Instant::now() + Duration::from_secs(5), || {
-        Ok((neigh::of(host, VNI, address)?.as_ref() == Some(&expected)).then_some(()))
-    })
-    .with_context(|| format!("{address} is not {mac} on {}", host.netns.name()))
+/// A workload behind each instance, and a third behind the first, in a segment that suppresses.
+fn segment(instances: &[Instance<'_>]) -> Result<Vec<Workload>> {
+    let mut workloads = mesh::segment(instances, VNI)?;
+    workloads.push(mesh::workload(&instances[0], VNI, 3)?);
+    for instance in instances {
+        suppress(instance.host, VNI)?;
+    }
+    Ok(workloads)
 }
 
-/// Waits until every host knows every workload.
-fn await_all(lab: &Lab, workloads: &[Workload]) -> Result<()> {
+/// Everybody gets to know everybody, and every host too.
+fn acquaint(lab: &Lab, workloads: &[Workload]) -> Result<()> {
+    ping_all(workloads)?;
     for host in &lab.hosts {
         for workload in workloads {
             for address in both(workload) {
-                await_neighbour(host, address, workload.mac)?;
+                await_learned(host, VNI, address, workload.mac)?;
             }
         }
     }
     Ok(())
 }
 
-#[test]
-fn no_request_crosses_the_underlay_once_stations_are_known() -> Result<()> {
-    let lab = Lab::new(2)?;
-    let instances = mesh::up(&lab, &[])?;
-    let mut workloads = mesh::segment(&instances, VNI)?;
-    workloads.push(mesh::workload(&instances[0], VNI, 3)?);
-    for host in &lab.hosts {
-        suppress(host)?;
+/// A workload that has forgotten the other, which is behind `host`, reaches it, and no question gets there.
+fn reach_unasked(from: &Workload, to: &Workload, host: &Host) -> Result<()> {
+    let uplink = Wire::open(&host.netns, &host.uplink, Direction::In)?;
+    forget(from)?;
+    for address in both(to) {
+        traffic::ping(&from.netns, address, 5)?;
     }
+    ensure!(uplink.collect(carries_question::<Ipv4>)?.is_empty(), "a known station was asked for");
+    Ok(())
+}
+
+over_both_families!(no_request_crosses_the_underlay_once_stations_are_known);
+
+fn no_request_crosses_the_underlay_once_stations_are_known<N: Network>() -> Result<()> {
+    let lab = Lab::with(2, Underlay::over(N::FAMILY))?;
+    let instances = mesh::up(&lab, &[])?;
+    let workloads = segment(&instances)?;
     let uplink = |host: &Host| Wire::open(&host.netns, &host.uplink, Direction::In);
     let wires = lab.hosts.iter().map(uplink).collect::<Result<Vec<_>>>()?;
-    ping_all(&workloads)?;
+    acquaint(&lab, &workloads)?;
     for wire in &wires {
-        ensure!(!wire.collect(carries_question)?.is_empty(), "the first requests are flooded");
+        ensure!(!wire.collect(carries_question::<N>)?.is_empty(), "the first requests are flooded");
     }
-    await_all(&lab, &workloads)?;
     let before = neigh::requests(lab.host(1), VNI)?;
     for workload in &workloads {
         forget(workload)?;
@@ -110,7 +93,7 @@ fn no_request_crosses_the_underlay_once_stations_are_known() -> Result<()> {
     mesh::exchange(&workloads[0], &workloads[1], LENGTH)?;
     mesh::exchange(&workloads[0], &workloads[2], LENGTH)?;
     for wire in &wires {
-        let crossed = wire.collect(carries_question)?;
+        let crossed = wire.collect(carries_question::<N>)?;
         ensure!(crossed.is_empty(), "{} requests crossed, such as {:02x?}", crossed.len(), crossed[0].bytes);
     }
     let (requests, answered) = neigh::requests(lab.host(1), VNI)?;
@@ -134,7 +117,7 @@ fn a_kernel_bridge_that_suppresses_gives_the_same_answers() -> Result<()> {
     let peer = Peer::join(theirs, &Segment::new(theirs, VNI, &[ours]))?;
     let two = theirs.workload(&Plan::new(VNI, 2))?;
     peer.attach(&two)?;
-    suppress(ours)?;
+    suppress(ours, VNI)?;
     mesh::exchange(&one, &two, LENGTH)?;
     theirs.netns.ip(&format!(
         "neigh add {} lladdr {mac} dev {bridge} nud permanent\nneigh add {} lladdr {mac} dev {bridge} nud permanent",
@@ -159,7 +142,7 @@ fn a_kernel_bridge_that_suppresses_gives_the_same_answers() -> Result<()> {
         same(&reply.bytes, &expected.frame()).with_context(|| format!("{} asks", asker.port))?;
     }
     for uplink in uplinks {
-        let crossed = uplink?.collect(carries_question)?;
+        let crossed = uplink?.collect(carries_question::<Ipv4>)?;
         ensure!(crossed.is_empty(), "{} requests crossed", crossed.len());
     }
     mesh::exchange(&one, &two, LENGTH)
@@ -169,12 +152,9 @@ fn a_kernel_bridge_that_suppresses_gives_the_same_answers() -> Result<()> {
 fn an_answer_leaves_by_the_asker_s_port_and_sniffers_see_the_question() -> Result<()> {
     let lab = Lab::new(2)?;
     let instances = mesh::up(&lab, &[])?;
-    let mut workloads = mesh::segment(&instances, VNI)?;
-    workloads.push(mesh::workload(&instances[0], VNI, 3)?);
-    suppress(lab.host(1))?;
-    ping_all(&workloads)?;
+    let workloads = segment(&instances)?;
+    acquaint(&lab, &workloads)?;
     let [one, two, three] = &workloads[..] else { unreachable!("three workloads") };
-    await_neighbour(lab.host(1), two.v4.into(), two.mac)?;
     let port = Wire::open(&lab.host(1).netns, &one.port, Direction::Both)?;
     let neighbour = Wire::open(&three.netns, Workload::DEVICE, Direction::In)?;
     let wire = Wire::open(&one.netns, Workload::DEVICE, Direction::In)?;
@@ -195,31 +175,19 @@ fn an_answer_leaves_by_the_asker_s_port_and_sniffers_see_the_question() -> Resul
 fn a_station_that_changes_its_address_is_followed() -> Result<()> {
     let lab = Lab::new(2)?;
     let instances = mesh::up(&lab, &[])?;
-    let workloads = mesh::segment(&instances, VNI)?;
-    for host in &lab.hosts {
-        suppress(host)?;
-    }
-    ping_all(&workloads)?;
-    let [one, two] = &workloads[..] else { unreachable!("two hosts") };
-    for address in both(two) {
-        await_neighbour(lab.host(1), address, two.mac)?;
-    }
+    let workloads = segment(&instances)?;
+    acquaint(&lab, &workloads)?;
+    let [one, two, _] = &workloads[..] else { unreachable!("three workloads") };
     // It says so by itself: gratuitous ARP and an unsolicited advertisement.
     two.netns.sysctl("ipv4/conf/eth0/arp_notify", "1")?;
     two.netns.sysctl("ipv6/conf/eth0/ndisc_notify", "1")?;
     let mac = Mac([2, 0, 0, 0, 0, 0x22]);
     two.netns.ip(&format!("link set eth0 address {mac}"))?;
     for address in both(two) {
-        await_neighbour(lab.host(1), address, mac)?;
+        await_learned(lab.host(1), VNI, address, mac)?;
     }
-    let uplink = Wire::open(&lab.host(2).netns, &lab.host(2).uplink, Direction::In)?;
-    forget(one)?;
-    for address in both(two) {
-        traffic::ping(&one.netns, address, 5)?;
-    }
-    traffic::tcp(&one.netns, &two.netns, two.v4.into(), LENGTH)?;
-    ensure!(uplink.collect(carries_question)?.is_empty(), "the new address was not known");
-    Ok(())
+    reach_unasked(one, two, lab.host(2))?;
+    traffic::tcp(&one.netns, &two.netns, two.v4.into(), LENGTH)
 }
 
 #[test]
@@ -228,13 +196,13 @@ fn a_station_that_moves_is_answered_for_where_it_is() -> Result<()> {
     let instances = mesh::up(&lab, &[])?;
     mesh::connect(&instances, VNI)?;
     for host in &lab.hosts {
-        suppress(host)?;
+        suppress(host, VNI)?;
     }
     let one = mesh::workload(&instances[0], VNI, 1)?;
     let two = mesh::workload(&instances[1], VNI, 2)?;
     for address in both(&two) {
         traffic::ping(&one.netns, address, 2)?;
-        await_neighbour(lab.host(1), address, two.mac)?;
+        await_learned(lab.host(1), VNI, address, two.mac)?;
     }
     drop(two);
     let two = mesh::workload(&instances[2], VNI, 2)?;
@@ -248,35 +216,17 @@ fn a_station_that_moves_is_answered_for_where_it_is() -> Result<()> {
         };
         Ok(rows.iter().find(is_there).map(drop))
     })?;
-    let uplink = Wire::open(&lab.host(3).netns, &lab.host(3).uplink, Direction::In)?;
-    forget(&one)?;
-    for address in both(&two) {
-        traffic::ping(&one.netns, address, 5)?;
-    }
-    ensure!(uplink.collect(carries_question)?.is_empty(), "a known station was asked for");
-    Ok(())
+    reach_unasked(&one, &two, lab.host(3))
 }
 
 #[test]
 fn a_duplicate_address_is_still_detected() -> Result<()> {
     let lab = Lab::new(2)?;
     let instances = mesh::up(&lab, &[])?;
-    let workloads = mesh::segment(&instances, VNI)?;
-    for host in &lab.hosts {
-        suppress(host)?;
-    }
-    ping_all(&workloads)?;
-    let [one, two] = &workloads[..] else { unreachable!("two hosts") };
-    for address in both(two) {
-        await_neighbour(lab.host(1), address, two.mac)?;
-    }
-    one.netns.sysctl("ipv6/conf/eth0/accept_dad", "1")?;
-    one.netns.ip(&format!("addr add {}/64 dev eth0", two.v6))?;
-    wait_until(Instant::now() + Duration::from_secs(10), || {
-        let text = one.netns.run(&["ip", "-6", "address", "show", "dev", "eth0"])?;
-        Ok(text.contains("dadfailed").then_some(()))
-    })
-    .context("IPv6")?;
+    let workloads = segment(&instances)?;
+    acquaint(&lab, &workloads)?;
+    let [one, two, _] = &workloads[..] else { unreachable!("three workloads") };
+    neigh::await_duplicate(one, two.v6)?;
 
     let wire = Wire::open(&one.netns, Workload::DEVICE, Direction::In)?;
     let owner = Wire::open(&two.netns, Workload::DEVICE, Direction::In)?;
@@ -287,7 +237,7 @@ fn a_duplicate_address_is_still_detected() -> Result<()> {
     let (reply, _) = Arp::parse(&reply.bytes[14..])?;
     ensure!(reply.sender == (two.mac, two.v4), "{reply:?}");
     for address in both(two) {
-        await_neighbour(lab.host(1), address, two.mac)?;
+        await_learned(lab.host(1), VNI, address, two.mac)?;
     }
     Ok(())
 }
@@ -298,7 +248,7 @@ fn answers_follow_what_is_asked() -> Result<()> {
     let lab = Lab::new(2)?;
     let instances = mesh::up(&lab, &[])?;
     let workloads = mesh::segment(&instances, VNI)?;
-    suppress(lab.host(1))?;
+    suppress(lab.host(1), VNI)?;
     let one = &workloads[0];
     let station = |last: u8| (Mac([2, 0, 0, 0, 7, last]), Ipv4Addr::new(10, 1, 0, last));
     let address6 = |last: u8| Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 7, last.into());
@@ -308,7 +258,7 @@ fn answers_follow_what_is_asked() -> Result<()> {
         far.send(&Arp::request((mac, address), address))?;
         far.send(&Nd::solicitation((mac, address6(last)), one.v6).frame())?;
     }
-    await_neighbour(lab.host(1), address6(199).into(), station(199).0)?;
+    await_learned(lab.host(1), VNI, address6(199).into(), station(199).0)?;
     let wire = Wire::open(&one.netns, Workload::DEVICE, Direction::In)?;
     for last in 100..200 {
         wire.send(&Arp::request((one.mac, one.v4), station(last).1))?;

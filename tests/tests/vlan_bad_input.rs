@@ -5,34 +5,16 @@ use overlay_tests::{
     mesh,
     overlay::{EXISTS, FAILED, Instance, MISSING, USAGE},
     peer::{Peer, Segment},
-    topology::{Host, Lab},
+    refusal::all_refused,
+    topology::Lab,
 };
-
-/// Commands that have to be refused with a code, in one line that names what it is about.
-fn refused(host: &Host, cases: &[(&str, i32, &str)]) -> Result<()> {
-    let mut wrong = vec![];
-    for (command, code, about) in cases {
-        let before = host.configuration()?;
-        let arguments: Vec<_> = command.split_whitespace().collect();
-        let failure = host.overlay_fails(&arguments).with_context(|| (*command).to_owned())?;
-        let is_one_line = failure.stderr.lines().count() == 1 && failure.stderr.starts_with("overlay: ");
-        if !is_one_line || failure.code != *code || !failure.stderr.contains(about) {
-            wrong.push(format!("`{command}`: {failure:?}"));
-        }
-        if host.configuration()? != before {
-            wrong.push(format!("`{command}` changed something"));
-        }
-    }
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    Ok(())
-}
 
 #[test]
 fn maps_that_make_no_sense() -> Result<()> {
     let lab = Lab::new(2)?;
     let _instance = Instance::up(lab.host(1), &[])?;
     lab.host(1).netns.ip("link add v0 type veth peer name v1")?;
-    refused(
+    all_refused(
         lab.host(1),
         &[
             ("port add v0", USAGE, "--vni"),
@@ -71,7 +53,7 @@ fn maps_that_do_not_fit_what_is_there() -> Result<()> {
     host.netns.ip("link add v0 type veth peer name v1")?;
     let _peer = Peer::join(host, &Segment::new(host, 700, &[lab.host(2)]))?;
     host.overlay(&["port", "add", "v0", "--vlan", "10:1000,20:2000", "--vni", "3000"])?;
-    refused(
+    all_refused(
         host,
         &[
             ("port add v0 --vlan 10:1000,20:2000 --vni 3000", EXISTS, "a trunk port already"),
@@ -93,7 +75,7 @@ fn maps_that_do_not_fit_what_is_there() -> Result<()> {
         ],
     )?;
     host.netns.ip("link add v2 type veth peer name v3")?;
-    refused(host, &[("port add v2 --vlan 10:1000,11:700", FAILED, "VNI 700 is served by the kernel")])?;
+    all_refused(host, &[("port add v2 --vlan 10:1000,11:700", FAILED, "VNI 700 is served by the kernel")])?;
     for command in [
         "port add v0 --vlan 20:2000,10:1000 --vni 3000 --exist-ok",
         "port vlan add v0 10:1000 --exist-ok",

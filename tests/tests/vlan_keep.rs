@@ -12,8 +12,9 @@ use overlay_tests::{
     mesh,
     overlay::Instance,
     peer::{Peer, Segment},
+    tags::{self, kept, with_tags},
     testrun::TC_REDIRECT,
-    topology::{Lab, Plan, Underlay, Workload},
+    topology::{Lab, Plan, Underlay},
     trunk::{ETHER_SERVICE_TAG, Switch, Tag, tag, tagged},
     wire::{Direction, Wire},
 };
@@ -21,27 +22,6 @@ use overlay_tests::{
 const SEGMENT: u32 = 100;
 const TRANSFER: usize = 8 << 20;
 const WIRE: Underlay = Underlay { offloads: false, ..Underlay::over(Family::Ipv4) };
-
-/// Tags that are kept: any priority, DEI and VLAN, of either protocol.
-fn kept() -> Vec<Vec<Tag>> {
-    vec![
-        vec![tag(10)],
-        vec![tag(0)],
-        vec![tag(0xe000)],
-        vec![tag(0xffff)],
-        vec![(ETHER_SERVICE_TAG, 0x5064)],
-        vec![(ETHER_SERVICE_TAG, 0xb064), tag(0x700a)],
-        vec![tag(0x2005), tag(0xc006)],
-        vec![tag(7), (ETHER_SERVICE_TAG, 8)],
-    ]
-}
-
-/// The frame with tags put into it.
-fn with_tags(frame: &[u8], tags: &[Tag]) -> Vec<u8> {
-    let mac = |at: usize| Mac([0, 1, 2, 3, 4, 5].map(|byte: usize| frame[at + byte]));
-    let ether_type = u16::from_be_bytes([frame[12], frame[13]]);
-    tagged(mac(6), mac(0), tags, ether_type, &frame[14..])
-}
 
 /// Frames of several kinds and lengths.
 fn frames(source: Mac, destination: Mac) -> Vec<Vec<u8>> {
@@ -179,24 +159,12 @@ fn tags_reach_another_port_of_the_host_as_they_are() -> Result<()> {
     Ok(())
 }
 
-/// A workload behind a host whose frames have these tags on the port, which is a port of [`SEGMENT`].
-fn behind_tags(instance: &Instance<'_>, number: u8, tags: &[Tag]) -> Result<(Switch, Workload)> {
-    let mut switch = Switch::new(instance.host, "t1")?;
-    let workload = switch.workload(&Plan { mtu: Some(1442), ..Plan::new(SEGMENT, number) }, tags)?;
-    switch.start()?;
-    let vni = SEGMENT.to_string();
-    instance.host.overlay(&["vni", "add", &vni, "--vlan", "keep", "--exist-ok"])?;
-    instance.host.overlay(&["vni", "set", &vni, "--vlan", "keep"])?;
-    instance.host.overlay(&["port", "add", "t1", "--vni", &vni])?;
-    Ok((switch, workload))
-}
-
 fn ours_to_ours(underlay: Underlay, arguments: &[&str], tags: &[Tag]) -> Result<()> {
     let lab = Lab::with(2, underlay)?;
     let instances = mesh::up(&lab, arguments)?;
     mesh::connect(&instances, SEGMENT)?;
-    let (_here, one) = behind_tags(&instances[0], 1, tags)?;
-    let (_there, two) = behind_tags(&instances[1], 2, tags)?;
+    let (_here, one) = tags::workload(&instances[0], SEGMENT, 1, tags)?;
+    let (_there, two) = tags::workload(&instances[1], SEGMENT, 2, tags)?;
     mesh::exchange(&one, &two, TRANSFER)
 }
 
@@ -226,7 +194,7 @@ fn ours_to_kernel(underlay: Underlay, tags: &[Tag]) -> Result<()> {
     let (one, two) = (lab.host(1), lab.host(2));
     let instance = Instance::up(one, &[])?;
     instance.reach(SEGMENT, two)?;
-    let (_here, ours) = behind_tags(&instance, 1, tags)?;
+    let (_here, ours) = tags::workload(&instance, SEGMENT, 1, tags)?;
     let peer = Peer::join(two, &Segment::new(two, SEGMENT, &[one]))?;
     let mut switch = Switch::new(two, "t1")?;
     let theirs = switch.workload(&Plan { mtu: Some(1442), ..Plan::new(SEGMENT, 2) }, tags)?;

@@ -1,5 +1,7 @@
 //! VLAN tags (IEEE 802.1Q, section 9): a protocol, 802.1Q or 802.1ad, and control information.
 
+use bytemuck::{Pod, Zeroable};
+
 use super::{checksum, eth::EtherType};
 use crate::Vid;
 
@@ -149,11 +151,54 @@ impl Tags {
         of(self.outer) + of(self.inner)
     }
 
+    /// The VLANs that they name.
+    #[inline(always)]
+    #[must_use]
+    pub const fn vlans(self) -> Vlans {
+        Vlans(Vlans::named_by(self.outer) | Vlans::named_by(self.inner) << Vlans::INNER_SHIFT)
+    }
+
     /// How many bytes they add to a frame.
     #[inline(always)]
     #[must_use]
     pub const fn len(self) -> usize {
         (self.outer / PRESENT + self.inner / PRESENT) as usize * LEN
+    }
+}
+
+/// The VLANs that a frame's tags name, the outer one first, whatever priorities those say. A tag that only says a priority
+/// names none, as if it were not there.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Vlans(u32);
+
+impl Vlans {
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    const INNER_SHIFT: u32 = 16;
+    /// Marks the VLAN of an 802.1ad tag, next to its id.
+    const SERVICE: u32 = 1 << 12;
+
+    /// The VLAN that the tag of this word names, in 13 bits; 0: none. Without branches, for the kernel's verifier.
+    #[inline(always)]
+    const fn named_by(word: u32) -> u32 {
+        let vid = word & VID as u32;
+        let names_one = (vid + VID as u32) / Self::SERVICE;
+        vid | ((word & SERVICE) / (SERVICE / Self::SERVICE) * names_one)
+    }
+
+    /// A number that no others have; 0: there are none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// Their ids, the outer one first.
+    #[must_use]
+    pub fn vids(self) -> [Option<Vid>; MAX_KEPT] {
+        [self.0, self.0 >> Self::INNER_SHIFT].map(|vlan| Vid::new(vlan as u16 & VID))
     }
 }
 
@@ -181,6 +226,47 @@ mod tests {
             prop_assert_eq!(tags.outer(), Some(tag));
             prop_assert_eq!(Tags::from_words(tags.words()), tags);
         }
+    }
+
+    proptest! {
+        #[test]
+        fn vlans_are_the_same_whatever_the_priority(
+            outer: (bool, u16), inner: Option<(bool, u16)>, priorities: (u16, u16),
+        ) {
+            let tag = |(service, control): (bool, u16)| {
+                Tag::new(if service { DOT1AD } else { DOT1Q }, control).unwrap()
+            };
+            let vlans = |outer, inner: Option<_>| {
+                let tags = Tags::NONE.and(tag(outer)).unwrap();
+                inner.map_or(Some(tags), |inner| tags.and(tag(inner))).unwrap().vlans()
+            };
+            let with = |(service, control): (bool, u16), priority: u16| {
+                (service, control & VID | priority & !VID)
+            };
+            let found = vlans(outer, inner);
+            prop_assert_eq!(found, vlans(with(outer, priorities.0), inner.map(|tag| with(tag, priorities.1))));
+            let vid = |(_, control): (bool, u16)| Vid::new(control & VID);
+            prop_assert_eq!(found.vids(), [vid(outer), inner.and_then(vid)]);
+            // Other ones, others.
+            if vid(outer).is_some() {
+                prop_assert_ne!(found, vlans((!outer.0, outer.1), inner));
+                prop_assert_ne!(found, vlans((outer.0, outer.1 ^ 0x800), inner));
+                prop_assert_ne!(found, vlans((outer.0, 0), inner));
+            }
+            if let Some(inner) = inner.filter(|inner| vid(*inner).is_some()) {
+                prop_assert_ne!(found, vlans(outer, None));
+                prop_assert_ne!(found, vlans(outer, Some((!inner.0, inner.1))));
+            }
+        }
+    }
+
+    #[test]
+    fn what_names_no_vlan_counts_for_nothing() {
+        for protocol in [DOT1Q, DOT1AD] {
+            let tags = Tags::NONE.and(Tag::new(protocol, 0xf000).unwrap()).unwrap();
+            assert_eq!((tags.vlans(), tags.vlans().number()), (Vlans::NONE, 0));
+        }
+        assert_eq!(Tags::NONE.vlans(), Vlans::NONE);
     }
 
     #[test]

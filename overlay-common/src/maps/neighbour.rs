@@ -5,7 +5,10 @@ use bytemuck::{Pod, Zeroable};
 use super::{fdb::Origin, map_data};
 use crate::{
     MacAddr, OverlayAddr, Vni,
-    header::claim::{Claim, Strength},
+    header::{
+        claim::{Claim, Strength},
+        vlan::Vlans,
+    },
 };
 
 /// The map's name: a hash of [`NeighbourKey`] to [`Neighbour`].
@@ -22,21 +25,23 @@ pub struct NeighbourKey {
     address: OverlayAddr,
 }
 
-/// The MAC address of a neighbour, who says so, and when it was last said.
+/// The MAC address of a neighbour, who says so, in which VLANs, and when it was last said.
 ///
 /// MAC address, origin and whether it is a router share one word, so that a program on another CPU never sees half a
-/// change, with a few bits of the key: so that an entry is not taken for one whose memory the kernel has meanwhile given
-/// to another.
+/// change, with a few bits of key and VLANs: so that an entry is not taken for one whose memory the kernel has meanwhile
+/// given to another, nor a word for one of other VLANs.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Neighbour {
     word: u64,
     last_seen: u64,
+    vlans: Vlans,
+    padding: u32,
 }
 
 map_data!(NeighbourKey, Neighbour);
 
-// The word: the MAC address in the low 48 bits, then a flag, the origin, and the bits of the key.
+// The word: the MAC address in the low 48 bits, then a flag, the origin, and the bits of key and VLANs.
 const MAC: u64 = (1 << 48) - 1;
 const ROUTER: u64 = 1 << 48;
 const ORIGIN_SHIFT: u32 = 49;
@@ -62,11 +67,12 @@ impl NeighbourKey {
         self.address
     }
 
-    /// 13 bits that differ between keys, more often than not.
+    /// 13 bits that differ between keys, and the VLANs that a segment keeps apart, more often than not.
     #[inline(always)]
-    const fn tag(self) -> u64 {
+    const fn tag(self, vlans: Vlans) -> u64 {
         let address = u128::from_be_bytes(self.address.bytes());
-        let folded = (address >> 64) as u64 ^ address as u64 ^ (self.vni as u64) << 7;
+        let folded =
+            (address >> 64) as u64 ^ address as u64 ^ (self.vni as u64) << 7 ^ (vlans.number() as u64) << 35;
         folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> TAG_SHIFT
     }
 }
@@ -85,14 +91,34 @@ pub enum Effect {
 }
 
 impl Neighbour {
-    /// The entry of `key`; `last_seen` is nanoseconds of the monotonic clock.
+    /// The entry of `key`, which holds for its whole segment; `last_seen` is nanoseconds of the monotonic clock.
     #[inline(always)]
     #[must_use]
     pub const fn new(key: NeighbourKey, mac: MacAddr, router: bool, origin: Origin, last_seen: u64) -> Self {
+        Self::within(Vlans::NONE, key, mac, router, origin, last_seen)
+    }
+
+    /// The entry of `key` that `claim` makes, which was heard at `now` in these VLANs.
+    #[inline(always)]
+    #[must_use]
+    pub fn learned(key: NeighbourKey, claim: &Claim, vlans: Vlans, now: u64) -> Self {
+        Self::within(vlans, key, claim.mac, claim.router.unwrap_or(false), Origin::Learned, now)
+    }
+
+    #[inline(always)]
+    const fn within(
+        vlans: Vlans,
+        key: NeighbourKey,
+        mac: MacAddr,
+        router: bool,
+        origin: Origin,
+        last_seen: u64,
+    ) -> Self {
         let [a, b, c, d, e, f] = mac.bytes();
         let flag = if router { ROUTER } else { 0 };
         let mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-        Self { word: mac | flag | (origin as u64) << ORIGIN_SHIFT | key.tag() << TAG_SHIFT, last_seen }
+        let word = mac | flag | (origin as u64) << ORIGIN_SHIFT | key.tag(vlans) << TAG_SHIFT;
+        Self { word, last_seen, vlans, padding: 0 }
     }
 
     /// The neighbour's MAC address, and whether it is a router. `None` if this is not, or no longer, the entry of `key`.
@@ -100,11 +126,26 @@ impl Neighbour {
     #[must_use]
     pub const fn station(&self, key: NeighbourKey) -> Option<(MacAddr, bool)> {
         let word = self.word;
-        if word >> TAG_SHIFT != key.tag() {
+        if word >> TAG_SHIFT != key.tag(self.vlans) {
             return None;
         }
         let [_, _, a, b, c, d, e, f] = (word & MAC).to_be_bytes();
         Some((MacAddr::new([a, b, c, d, e, f]), word & ROUTER != 0))
+    }
+
+    /// Whether it is the neighbour of those in `vlans`: of all, if a command or a control plane says so, else of those in
+    /// the VLANs that it was heard in. Other VLANs may use the same addresses.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_in(&self, vlans: Vlans) -> bool {
+        self.origin() != Origin::Learned || self.vlans == vlans
+    }
+
+    /// The VLANs that it was heard in.
+    #[inline(always)]
+    #[must_use]
+    pub const fn vlans(&self) -> Vlans {
+        self.vlans
     }
 
     /// Who made the entry.
@@ -128,12 +169,12 @@ impl Neighbour {
         self.last_seen
     }
 
-    /// What `claim` does to this entry of `key`. One that has aged holds nothing against a claim.
+    /// What `claim` does, heard in `vlans`, to this entry of `key`. One that has aged holds nothing against a claim.
     #[inline(always)]
     #[must_use]
-    pub fn effect(&self, key: NeighbourKey, claim: &Claim, is_aged: bool) -> Effect {
+    pub fn effect(&self, key: NeighbourKey, claim: &Claim, vlans: Vlans, is_aged: bool) -> Effect {
         let Some((mac, router)) = self.station(key) else { return Effect::Ignored };
-        let same_mac = mac == claim.mac;
+        let same_mac = mac == claim.mac && self.is_in(vlans);
         if self.origin() != Origin::Learned {
             return if same_mac { Effect::Same } else { Effect::Refused };
         }
@@ -154,99 +195,14 @@ impl Neighbour {
         self.last_seen = now;
     }
 
-    /// Has `claim` take the place of what is known. Whether a station that does not say so is a router is kept with its
-    /// MAC address.
+    /// Has `claim`, heard in `vlans`, take the place of what is known. Whether a station that does not say so is a router
+    /// is kept with its MAC address.
     #[inline(always)]
-    pub fn replace(&mut self, key: NeighbourKey, claim: &Claim, now: u64) {
+    pub fn replace(&mut self, key: NeighbourKey, claim: &Claim, vlans: Vlans, now: u64) {
         let known = matches!(self.station(key), Some((mac, true)) if mac == claim.mac);
-        *self = Self::new(key, claim.mac, claim.router.unwrap_or(known), Origin::Learned, now);
+        *self = Self::within(vlans, key, claim.mac, claim.router.unwrap_or(known), Origin::Learned, now);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn key(vni: u32, last: u8) -> NeighbourKey {
-        NeighbourKey::new(Vni::new(vni).unwrap(), OverlayAddr::from_ipv4([10, 1, 0, last]).unwrap())
-    }
-
-    fn claim(last: u8, strength: Strength, router: Option<bool>) -> Claim {
-        let mac = MacAddr::new([2, 0, 0, 0, 0, last]);
-        Claim { address: OverlayAddr::from_ipv4([10, 1, 0, 1]).unwrap(), mac, strength, router }
-    }
-
-    fn entry(origin: Origin) -> Neighbour {
-        Neighbour::new(key(1, 1), claim(1, Strength::Adds, None).mac, false, origin, 0)
-    }
-
-    proptest! {
-        #[test]
-        fn round_trip(vni in 1u32..=0x00ff_ffff, address: [u8; 4], mac: [u8; 6], router: bool, now: u64) {
-            let address = OverlayAddr::from_ipv4(address);
-            prop_assume!(address.is_some());
-            let key = NeighbourKey::new(Vni::new(vni).unwrap(), address.unwrap());
-            for origin in [Origin::Learned, Origin::Static, Origin::Control] {
-                let entry = Neighbour::new(key, MacAddr::new(mac), router, origin, now);
-                prop_assert_eq!(entry.station(key), Some((MacAddr::new(mac), router)));
-                prop_assert_eq!((entry.origin(), entry.last_seen()), (origin, now));
-            }
-        }
-    }
-
-    #[test]
-    fn an_entry_is_of_its_key() {
-        let entry = entry(Origin::Learned);
-        let others = (1..=254).map(|last| key(1, last)).chain((2..=100).map(|vni| key(vni, 1)));
-        let taken = others.filter(|other| *other != key(1, 1) && entry.station(*other).is_some()).count();
-        assert!(taken <= 2, "{taken} of 352 keys take it for theirs");
-    }
-
-    #[test]
-    fn claims() {
-        use Strength::{Adds, Confirms, Replaces};
-        let learned = entry(Origin::Learned);
-        let effect = |claim: Claim| learned.effect(key(1, 1), &claim, false);
-        for strength in [Replaces, Adds, Confirms] {
-            assert_eq!(effect(claim(1, strength, None)), Effect::Same);
-            assert_eq!(effect(claim(1, strength, Some(true))), Effect::Replaced);
-            for origin in [Origin::Static, Origin::Control] {
-                let fixed = entry(origin);
-                assert_eq!(fixed.effect(key(1, 1), &claim(2, strength, None), false), Effect::Refused);
-                assert_eq!(fixed.effect(key(1, 1), &claim(1, strength, Some(true)), false), Effect::Same);
-            }
-        }
-        assert_eq!(effect(claim(2, Replaces, None)), Effect::Replaced);
-        assert_eq!(effect(claim(2, Adds, None)), Effect::Ignored);
-        assert_eq!(learned.effect(key(1, 1), &claim(2, Adds, None), true), Effect::Replaced);
-        assert_eq!(learned.effect(key(1, 1), &claim(2, Confirms, None), true), Effect::Ignored);
-    }
-
-    #[test]
-    fn a_router_stays_one_until_it_says_otherwise_or_is_another() {
-        let mut entry = entry(Origin::Learned);
-        let is_router = |entry: &Neighbour| entry.station(key(1, 1)).unwrap().1;
-        for (last, says, is) in
-            [(1, Some(true), true), (1, None, true), (2, None, false), (2, Some(true), true)]
-        {
-            entry.replace(key(1, 1), &claim(last, Strength::Replaces, says), 7);
-            assert_eq!((is_router(&entry), entry.last_seen()), (is, 7));
-        }
-    }
-
-    #[test]
-    fn only_learned_entries_age() {
-        const SECOND: u64 = 1_000_000_000;
-        assert!(entry(Origin::Learned).is_aged(2, 2 * SECOND + 1));
-        assert!(!entry(Origin::Learned).is_aged(2, 2 * SECOND));
-        assert!(!entry(Origin::Learned).is_aged(0, u64::MAX));
-        assert!(!entry(Origin::Static).is_aged(2, u64::MAX));
-    }
-
-    #[test]
-    fn layout() {
-        assert_eq!((size_of::<NeighbourKey>(), size_of::<Neighbour>()), (20, 16));
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::HashMap, helpers::bpf_for_each_map_elem, macros::btf_map};
 use overlay_common::{
     MacAddr, OverlayAddr, Vni,
+    header::vlan::Vlans,
     maps::{
         neighbour::{MAX_ENTRIES, Neighbour, NeighbourKey},
         segment::Segment,
@@ -17,22 +18,24 @@ const EEXIST: i32 = -17;
 #[btf_map]
 static NEIGHBOURS: HashMap<NeighbourKey, Neighbour, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
 
-/// The MAC address of the station that has `address` in segment `vni`, and whether it is a router, unless it was heard of
-/// too long ago; `now` is nanoseconds of the monotonic clock.
+/// The MAC address of the station that has `address` in segment `vni`, whether it is a router, and whether it is a neighbour
+/// of those in `vlans`; unless it was heard of too long ago: `now` is nanoseconds of the monotonic clock.
 #[inline(always)]
 pub(crate) fn station(
     vni: Vni,
     segment: &Segment,
+    vlans: Vlans,
     address: OverlayAddr,
     now: u64,
-) -> Option<(MacAddr, bool)> {
+) -> Option<(MacAddr, bool, bool)> {
     let key = NeighbourKey::new(vni, address);
     // SAFETY: a shared read of words that writers change as a whole.
     let entry = unsafe { NEIGHBOURS.get(key) }?;
     if entry.is_aged(segment.ageing(), now) {
         return None;
     }
-    entry.station(key)
+    let (mac, router) = entry.station(key)?;
+    Some((mac, router, entry.is_in(vlans)))
 }
 
 /// The entry of `key`, to be changed in place by [`Neighbour::touch`] and [`Neighbour::replace`].
@@ -51,7 +54,7 @@ pub(crate) fn add(key: NeighbourKey, entry: Neighbour) -> bool {
 
 /// Removes an entry, if it is there.
 #[inline(always)]
-pub(crate) fn remove(key: NeighbourKey) {
+pub(crate) fn remove(key: &NeighbourKey) {
     let _ = NEIGHBOURS.remove(key);
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use overlay_common::{
-    MacAddr, OverlayAddr, Vni,
+    MacAddr, OverlayAddr, Vid, Vni,
     maps::{
         fdb::Origin,
         neighbour::{Neighbour, NeighbourKey},
@@ -96,6 +96,8 @@ struct Row {
     origin: &'static str,
     router: bool,
     age_s: u64,
+    /// The VLANs that it was heard in, the outer one first.
+    vlans: Vec<u16>,
 }
 
 #[derive(Serialize)]
@@ -145,13 +147,14 @@ fn rows(instance: &Instance, vni: Option<Vni>) -> Result<Vec<Row>> {
             },
             router,
             age_s: now.saturating_sub(entry.last_seen()) / 1_000_000_000,
+            vlans: entry.vlans().vids().into_iter().flatten().map(Vid::get).collect(),
         })
     };
     Ok(neigh::show(instance, vni)?.into_iter().filter_map(row).collect())
 }
 
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(["VNI", "IP", "MAC", "ORIGIN", "ROUTER", "AGE"]);
+    let mut table = Table::new(["VNI", "IP", "MAC", "ORIGIN", "ROUTER", "VLAN", "AGE"]);
     for row in rows {
         table.row([
             row.vni.to_string(),
@@ -159,8 +162,14 @@ fn table(rows: &[Row]) -> Table {
             row.mac.clone(),
             row.origin.to_owned(),
             if row.router { "yes" } else { "-" }.to_owned(),
+            vlans(&row.vlans),
             format!("{}s", row.age_s),
         ]);
     }
     table
+}
+
+fn vlans(vids: &[u16]) -> String {
+    let vids: Vec<_> = vids.iter().map(u16::to_string).collect();
+    if vids.is_empty() { "-".to_owned() } else { vids.join("/") }
 }
