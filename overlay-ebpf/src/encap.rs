@@ -1,29 +1,30 @@
 //! Encapsulation: from a workload's frame to a packet on its way to a remote VTEP.
 
-use aya_ebpf::{bindings::__sk_buff, helpers::bpf_get_prandom_u32, programs::TcContext};
+use aya_ebpf::helpers::bpf_get_prandom_u32;
 use overlay_common::{
-    DropReason, Family, Vni, VtepId,
+    DropReason, Family, IfIndex, Vni, VtepId,
     header::{
         eth::{self, Payload},
         fields::{self, Fields},
         outer,
         traits::{self, Traits},
     },
-    maps::{next_hop::NextHop, segment::Segment, vtep::Vtep},
+    maps::{config::Config, next_hop::NextHop, segment::Segment, vtep::Vtep},
 };
 
 use crate::{
     frame::Frame,
     gso::Headers,
     maps::{
+        config,
         counters::{self, Size},
-        drops, flooding, vteps,
+        flooding, vteps,
     },
     next_hop::{self, Way},
     packet::Packet as _,
     redirect,
     skb::{Room, Skb},
-    verdict::{Outcome, Verdict},
+    verdict::Outcome,
 };
 
 /// All that is written in front of an inner payload over IPv4: outer headers and inner Ethernet header.
@@ -160,44 +161,13 @@ fn look_inside(skb: &mut Skb, frame: &Frame) -> Traits {
     }
 }
 
-/// Whether a frame for the VTEP `id` has to be summed up first.
+/// The device that cuts frames up, if it is there: BPF cannot ask the kernel for checksums of what it cuts up on the way
+/// out (Linux 6.18).
 #[inline(always)]
-pub(crate) fn wants_sum(id: VtepId) -> bool {
-    vteps::get(id).is_some_and(Vtep::udp_checksum)
-}
-
-/// Encapsulates a frame and sends it to the VTEP `id`. A frame that is too big for it is as it was.
-#[inline(always)]
-pub(crate) fn send(skb: &mut Skb, id: VtepId, inner: &Inner) -> Outcome {
-    match send_apart(skb.raw(), id.index(), inner) {
-        DROPPED => Ok(Verdict::Copied),
-        TOO_BIG => Err(DropReason::TooBig),
-        action => Ok(Verdict::Redirected(action as i32)),
-    }
-}
-
-/// What [`send_apart`] returns for a frame that was dropped and counted.
-const DROPPED: i64 = 0;
-/// What it returns for one that is too big, and not counted.
-const TOO_BIG: i64 = -1;
-
-/// In a stack frame of its own, since the caller's is short; else what the redirect helper returned.
-#[inline(never)]
-fn send_apart(skb: *mut __sk_buff, id: u32, inner: &Inner) -> i64 {
-    let mut skb = Skb::new(TcContext::new(skb));
-    let sent = VtepId::new(id as u16)
-        .ok_or(DropReason::UnknownVtep)
-        .and_then(|id| Target::find(&skb, id, inner))
-        .and_then(|target| target.send(&mut skb, inner));
-    match sent {
-        Ok(Verdict::Redirected(action)) => i64::from(action),
-        Ok(Verdict::NotOurs | Verdict::Copied) => DROPPED,
-        Err(DropReason::TooBig) => TOO_BIG,
-        Err(reason) => {
-            drops::count(reason);
-            DROPPED
-        }
-    }
+fn cutter(skb: &Skb) -> Result<IfIndex, DropReason> {
+    let entrance = config::get().and_then(Config::cutter_entrance).ok_or(DropReason::GsoChecksum)?;
+    skb.mtu_of(entrance).map_err(|_| DropReason::GsoChecksum)?;
+    Ok(entrance)
 }
 
 /// A remote VTEP, and the way to it.
@@ -205,6 +175,8 @@ pub(crate) struct Target {
     id: VtepId,
     vtep: &'static Vtep,
     way: Way,
+    /// The device that has to cut the frame up first; 0: none.
+    cutter: u32,
 }
 
 impl Target {
@@ -212,18 +184,16 @@ impl Target {
     #[inline(always)]
     pub(crate) fn find(skb: &Skb, id: VtepId, inner: &Inner) -> Result<Self, DropReason> {
         let vtep = vteps::get(id).ok_or(DropReason::UnknownVtep)?;
-        // There is no way to have the kernel fill in checksums of what it cuts up (Linux 6.18).
-        if vtep.udp_checksum() && inner.gso != Gso::None {
-            return Err(DropReason::GsoChecksum);
-        }
+        let is_to_cut = vtep.udp_checksum() && inner.gso != Gso::None;
+        let cutter = if is_to_cut { cutter(skb)?.get() } else { 0 };
         let ip_len = inner.largest + outer::overhead(vtep.family()) as u32;
         let way = next_hop::find(skb, id, vtep, ip_len, inner.fields.flow_hash, inner.now)?;
-        Ok(Self { id, vtep, way })
+        Ok(Self { id, vtep, way, cutter })
     }
 
     /// Encapsulates a frame and sends it.
     #[inline(always)]
-    fn send(self, skb: &mut Skb, inner: &Inner) -> Outcome {
+    pub(crate) fn send(self, skb: &mut Skb, inner: &Inner) -> Outcome {
         let room = inner.make_room(skb, self.vtep.family())?;
         self.send_with_room(skb, inner, room)
     }
@@ -253,6 +223,9 @@ impl Target {
             skb.announce().map_err(|_| DropReason::EncapFailed)?;
         }
         counters::sent(inner.vni(), Some(self.id), inner.size());
+        if let Some(cutter) = IfIndex::new(self.cutter) {
+            return redirect::to_device(cutter);
+        }
         match self.way.unresolved() {
             None => redirect::to_device(hop.uplink().ok_or(DropReason::NoRoute)?),
             Some((uplink, via)) => redirect::to_neighbour(uplink, via),
@@ -262,13 +235,14 @@ impl Target {
     /// The next hop that a copy can be sent to: only the frame itself can have the kernel resolve one.
     #[inline(always)]
     pub(crate) fn copy_hop(&self) -> Option<&'static NextHop> {
-        self.way.hop
+        // What is cut up has its next hop looked up again.
+        if self.cutter == 0 { self.way.hop } else { Some(&NextHop::NONE_IPV6) }
     }
 
     /// Sends a copy of a frame that has room for the outer headers.
     #[inline(always)]
     pub(crate) fn send_copy(self, skb: &mut Skb, hop: &NextHop, inner: &Inner) -> Result<(), DropReason> {
-        let uplink = hop.uplink().ok_or(DropReason::NoRoute)?;
+        let device = IfIndex::new(self.cutter).or(hop.uplink()).ok_or(DropReason::NoRoute)?;
         let headers = flooding::headers().ok_or(DropReason::EncapFailed)?;
         if let (Family::Ipv4, Some(headers)) = (self.vtep.family(), headers.first_chunk_mut()) {
             self.write_ipv4(headers, hop, inner);
@@ -278,7 +252,7 @@ impl Target {
             skb.store(0, headers)
         }
         .map_err(|_| DropReason::EncapFailed)?;
-        skb.send_copy(uplink).map_err(|_| DropReason::RedirectFailed)?;
+        skb.send_copy(device).map_err(|_| DropReason::RedirectFailed)?;
         counters::sent(inner.vni(), Some(self.id), inner.size());
         Ok(())
     }
@@ -297,7 +271,7 @@ impl Target {
         let Some((outer, ethernet)) = headers.split_first_chunk_mut::<{ outer::IPV6_LEN }>() else {
             return;
         };
-        let sum = if self.vtep.udp_checksum() { Some(inner.sum) } else { None };
+        let sum = if self.vtep.udp_checksum() && self.cutter == 0 { Some(inner.sum) } else { None };
         self.vtep.outer().write_ipv6(outer, hop.ethernet(), &inner.fields, sum);
         ethernet.copy_from_slice(&inner.frame.bytes());
     }

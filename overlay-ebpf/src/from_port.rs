@@ -13,12 +13,13 @@ use overlay_common::{
 
 use crate::{
     clock, deliver,
-    encap::{self, Inner},
+    encap::Inner,
     examine,
     frame::Frame,
     groups, inner_sum,
     learn::learn,
     maps::{counters, fdb, jumps, ports, segments},
+    send,
     skb::Skb,
     verdict::Outcome,
 };
@@ -77,7 +78,7 @@ fn forward<const AGAIN: bool>(
     match place {
         Some(Place::Vtep(id)) => {
             let mut inner = Inner::new(skb, vni, segment, frame, now)?;
-            if encap::wants_sum(id) {
+            if send::wants_sum(id) {
                 if !AGAIN {
                     skb.hand_over(vni.get());
                     return jumps::jump(skb, Jump::ForwardFromPort);
@@ -85,7 +86,7 @@ fn forward<const AGAIN: bool>(
                 inner = inner.with_sum(inner_sum::of(skb, 1));
             }
             let sent =
-                if inner.fits(segment) { encap::send(skb, id, &inner) } else { Err(DropReason::TooBig) };
+                if inner.fits(segment) { send::to_vtep(skb, id, &inner) } else { Err(DropReason::TooBig) };
             if let Err(DropReason::TooBig) = sent {
                 skb.hand_over_vtep(id);
                 skb.hand_over(vni.get());
