@@ -40,6 +40,8 @@ pub(crate) struct Inner {
     /// Bytes of the largest frame that it will be cut up into; its own where it stays as it is.
     largest: u32,
     gso: Gso,
+    /// The device that can cut it up for VTEPs that want checksums; 0: none, or it is as it is.
+    cutter: u32,
     /// What it adds to a checksum around it; 0 where none will be made.
     sum: u16,
     /// When it came, nanoseconds of the monotonic clock.
@@ -88,7 +90,7 @@ impl Inner {
             traits,
             mark: if policy.gbp() { skb.mark() } else { 0 },
         };
-        Ok(Self { frame, fields, packets: skb.packets(), largest, gso, sum: 0, now })
+        Ok(Self { frame, fields, packets: skb.packets(), largest, gso, cutter: 0, sum: 0, now })
     }
 
     /// Its segment.
@@ -110,10 +112,11 @@ impl Inner {
         segment.mtu().is_none_or(|mtu| self.largest <= u32::from(mtu) + ethernet_len)
     }
 
-    /// The same with its sum, for VTEPs that want checksums.
+    /// The same for VTEPs that want checksums: with its sum, or with what will cut it up first.
     #[inline(always)]
-    pub(crate) fn with_sum(self, sum: u16) -> Self {
-        Self { sum, ..self }
+    pub(crate) fn with_sum(self, skb: &Skb, sum: u16) -> Self {
+        let cutter = if self.gso == Gso::None { 0 } else { cutter(skb) };
+        Self { sum, cutter, ..self }
     }
 
     /// Makes room for outer headers.
@@ -135,6 +138,14 @@ impl Inner {
         self.frame.write_tags(skb, outer_len as u32).map_err(|_| DropReason::EncapFailed)?;
         Ok(room)
     }
+}
+
+/// The device that cuts frames up, if there is one; 0: none. BPF cannot ask the kernel for UDP checksums of what it cuts up
+/// on the way out (Linux 6.18).
+#[inline(always)]
+fn cutter(skb: &Skb) -> u32 {
+    let entrance = config::get().and_then(Config::cutter_entrance);
+    entrance.filter(|device| skb.mtu_of(*device).is_ok()).map_or(0, IfIndex::get)
 }
 
 /// The id of an IPv4 packet with those traits: 0 for one that nobody may fragment.
@@ -161,22 +172,11 @@ fn look_inside(skb: &mut Skb, frame: &Frame) -> Traits {
     }
 }
 
-/// The device that cuts frames up, if it is there: BPF cannot ask the kernel for checksums of what it cuts up on the way
-/// out (Linux 6.18).
-#[inline(always)]
-fn cutter(skb: &Skb) -> Result<IfIndex, DropReason> {
-    let entrance = config::get().and_then(Config::cutter_entrance).ok_or(DropReason::GsoChecksum)?;
-    skb.mtu_of(entrance).map_err(|_| DropReason::GsoChecksum)?;
-    Ok(entrance)
-}
-
 /// A remote VTEP, and the way to it.
 pub(crate) struct Target {
     id: VtepId,
     vtep: &'static Vtep,
     way: Way,
-    /// The device that has to cut the frame up first; 0: none.
-    cutter: u32,
 }
 
 impl Target {
@@ -184,11 +184,12 @@ impl Target {
     #[inline(always)]
     pub(crate) fn find(skb: &Skb, id: VtepId, inner: &Inner) -> Result<Self, DropReason> {
         let vtep = vteps::get(id).ok_or(DropReason::UnknownVtep)?;
-        let is_to_cut = vtep.udp_checksum() && inner.gso != Gso::None;
-        let cutter = if is_to_cut { cutter(skb)?.get() } else { 0 };
+        if vtep.udp_checksum() && inner.gso != Gso::None && inner.cutter == 0 {
+            return Err(DropReason::GsoChecksum);
+        }
         let ip_len = inner.largest + outer::overhead(vtep.family()) as u32;
         let way = next_hop::find(skb, id, vtep, ip_len, inner.fields.flow_hash, inner.now)?;
-        Ok(Self { id, vtep, way, cutter })
+        Ok(Self { id, vtep, way })
     }
 
     /// Encapsulates a frame and sends it.
@@ -223,7 +224,7 @@ impl Target {
             skb.announce().map_err(|_| DropReason::EncapFailed)?;
         }
         counters::sent(inner.vni(), Some(self.id), inner.size());
-        if let Some(cutter) = IfIndex::new(self.cutter) {
+        if let Some(cutter) = self.cutter(inner) {
             return redirect::to_device(cutter);
         }
         match self.way.unresolved() {
@@ -235,14 +236,13 @@ impl Target {
     /// The next hop that a copy can be sent to: only the frame itself can have the kernel resolve one.
     #[inline(always)]
     pub(crate) fn copy_hop(&self) -> Option<&'static NextHop> {
-        // What is cut up has its next hop looked up again.
-        if self.cutter == 0 { self.way.hop } else { Some(&NextHop::NONE_IPV6) }
+        self.way.hop
     }
 
     /// Sends a copy of a frame that has room for the outer headers.
     #[inline(always)]
     pub(crate) fn send_copy(self, skb: &mut Skb, hop: &NextHop, inner: &Inner) -> Result<(), DropReason> {
-        let device = IfIndex::new(self.cutter).or(hop.uplink()).ok_or(DropReason::NoRoute)?;
+        let device = self.cutter(inner).or(hop.uplink()).ok_or(DropReason::NoRoute)?;
         let headers = flooding::headers().ok_or(DropReason::EncapFailed)?;
         if let (Family::Ipv4, Some(headers)) = (self.vtep.family(), headers.first_chunk_mut()) {
             self.write_ipv4(headers, hop, inner);
@@ -255,6 +255,12 @@ impl Target {
         skb.send_copy(device).map_err(|_| DropReason::RedirectFailed)?;
         counters::sent(inner.vni(), Some(self.id), inner.size());
         Ok(())
+    }
+
+    /// The device that has to cut the frame up first. What stands for its UDP checksum does not matter there.
+    #[inline(always)]
+    fn cutter(&self, inner: &Inner) -> Option<IfIndex> {
+        if self.vtep.udp_checksum() { IfIndex::new(inner.cutter) } else { None }
     }
 
     #[inline(always)]
@@ -271,7 +277,7 @@ impl Target {
         let Some((outer, ethernet)) = headers.split_first_chunk_mut::<{ outer::IPV6_LEN }>() else {
             return;
         };
-        let sum = if self.vtep.udp_checksum() && self.cutter == 0 { Some(inner.sum) } else { None };
+        let sum = if self.vtep.udp_checksum() { Some(inner.sum) } else { None };
         self.vtep.outer().write_ipv6(outer, hop.ethernet(), &inner.fields, sum);
         ethernet.copy_from_slice(&inner.frame.bytes());
     }

@@ -83,7 +83,7 @@ fn forward<const AGAIN: bool>(
                     skb.hand_over(vni.get());
                     return jumps::jump(skb, Jump::ForwardFromPort);
                 }
-                inner = inner.with_sum(inner_sum::of(skb, 1));
+                inner = inner.with_sum(skb, inner_sum::of(skb, 1));
             }
             let sent =
                 if inner.fits(segment) { send::to_vtep(skb, id, &inner) } else { Err(DropReason::TooBig) };
