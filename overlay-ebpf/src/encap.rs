@@ -116,7 +116,7 @@ impl Inner {
     #[inline(always)]
     pub(crate) fn with_sum(self, skb: &Skb, sum: u16) -> Self {
         let cutter = if self.gso == Gso::None { 0 } else { cutter(skb) };
-        Self { sum, cutter, ..self }
+        Self { cutter, sum, ..self }
     }
 
     /// Makes room for outer headers.
