@@ -84,8 +84,8 @@ drop_reasons! {
     TunnelToTunnel = "tunnel-to-tunnel",
     /// The underlay marked congestion on a packet whose inner sender does not know ECN (RFC 6040, section 4.2).
     Ecn = "ecn",
-    /// The kernel carries several packets as one, and their VTEP wants UDP checksums, which the kernel would not make when it
-    /// cuts them up.
+    /// The kernel carries several packets as one, their VTEP wants UDP checksums, and the devices that cut them up before
+    /// those are made are not there, or leave them whole.
     GsoChecksum = "gso-checksum",
     /// A packet for our VTEP has reserved bits set in its VXLAN header, and its segment refuses that.
     ReservedBits = "reserved-bits",
@@ -104,6 +104,8 @@ drop_reasons! {
     NoListeners = "no-listeners",
     /// A VTEP that spoke to a segment with a multicast group, when as many had come by themselves as there can be.
     TooManyMembers = "too-many-members",
+    /// Something on the device behind which packets have been cut up that is no packet of ours.
+    Stray = "stray",
 }
 
 impl DropReason {

@@ -1,15 +1,15 @@
 //! Encapsulation: from a workload's frame to a packet on its way to a remote VTEP.
 
-use aya_ebpf::{bindings::__sk_buff, helpers::bpf_get_prandom_u32, programs::TcContext};
+use aya_ebpf::helpers::bpf_get_prandom_u32;
 use overlay_common::{
-    DropReason, Family, Vni, VtepId,
+    DropReason, Family, IfIndex, Vni, VtepId,
     header::{
         eth::{self, Payload},
         fields::{self, Fields},
         outer,
         traits::{self, Traits},
     },
-    maps::{next_hop::NextHop, segment::Segment, vtep::Vtep},
+    maps::{config::Config, next_hop::NextHop, segment::Segment, vtep::Vtep},
 };
 
 use crate::{
@@ -17,14 +17,15 @@ use crate::{
     frame::Frame,
     gso::Headers,
     maps::{
+        config,
         counters::{self, Size},
-        drops, flooding, vteps,
+        flooding, vteps,
     },
     next_hop::{self, Way},
     packet::Packet as _,
     redirect,
     skb::{Room, Skb},
-    verdict::{Outcome, Verdict},
+    verdict::Outcome,
 };
 
 /// All that is written in front of an inner payload over IPv4: outer headers and inner Ethernet header.
@@ -40,6 +41,8 @@ pub(crate) struct Inner {
     /// Bytes of the largest frame that it will be cut up into; its own where it stays as it is.
     largest: u32,
     gso: Gso,
+    /// The device that can cut it up for VTEPs that want checksums; 0: none, or it is as it is.
+    cutter: u32,
     /// What it adds to a checksum around it; 0 where none will be made.
     sum: u16,
     /// When it came, nanoseconds of the monotonic clock.
@@ -88,7 +91,7 @@ impl Inner {
             traits,
             mark: if policy.gbp() { skb.mark() } else { 0 },
         };
-        Ok(Self { frame, fields, packets: skb.packets(), largest, gso, sum: 0, now })
+        Ok(Self { frame, fields, packets: skb.packets(), largest, gso, cutter: 0, sum: 0, now })
     }
 
     /// Its segment.
@@ -110,10 +113,11 @@ impl Inner {
         segment.mtu().is_none_or(|mtu| self.largest <= u32::from(mtu) + ethernet_len)
     }
 
-    /// The same with its sum, for VTEPs that want checksums.
+    /// The same for VTEPs that want checksums: with its sum, or with what will cut it up first.
     #[inline(always)]
-    pub(crate) fn with_sum(self, sum: u16) -> Self {
-        Self { sum, ..self }
+    pub(crate) fn with_sum(self, skb: &Skb, sum: u16) -> Self {
+        let cutter = if self.gso == Gso::None { 0 } else { cutter(skb) };
+        Self { cutter, sum, ..self }
     }
 
     /// Makes room for outer headers.
@@ -135,6 +139,14 @@ impl Inner {
         self.frame.write_tags(skb, outer_len as u32).map_err(|_| DropReason::EncapFailed)?;
         Ok(room)
     }
+}
+
+/// The device that cuts frames up, if there is one; 0: none. BPF cannot ask the kernel for UDP checksums of what it cuts up
+/// on the way out (Linux 6.18).
+#[inline(always)]
+fn cutter(skb: &Skb) -> u32 {
+    let entrance = config::get().and_then(Config::cutter_entrance);
+    entrance.filter(|device| skb.mtu_of(*device).is_ok()).map_or(0, IfIndex::get)
 }
 
 /// The id of an IPv4 packet with those traits: 0 for one that nobody may fragment.
@@ -161,46 +173,6 @@ fn look_inside(skb: &mut Skb, frame: &Frame) -> Traits {
     }
 }
 
-/// Whether a frame for the VTEP `id` has to be summed up first.
-#[inline(always)]
-pub(crate) fn wants_sum(id: VtepId) -> bool {
-    vteps::get(id).is_some_and(Vtep::udp_checksum)
-}
-
-/// Encapsulates a frame and sends it to the VTEP `id`. A frame that is too big for it is as it was.
-#[inline(always)]
-pub(crate) fn send(skb: &mut Skb, id: VtepId, inner: &Inner) -> Outcome {
-    match send_apart(skb.raw(), id.index(), inner) {
-        DROPPED => Ok(Verdict::Copied),
-        TOO_BIG => Err(DropReason::TooBig),
-        action => Ok(Verdict::Redirected(action as i32)),
-    }
-}
-
-/// What [`send_apart`] returns for a frame that was dropped and counted.
-const DROPPED: i64 = 0;
-/// What it returns for one that is too big, and not counted.
-const TOO_BIG: i64 = -1;
-
-/// In a stack frame of its own, since the caller's is short; else what the redirect helper returned.
-#[inline(never)]
-fn send_apart(skb: *mut __sk_buff, id: u32, inner: &Inner) -> i64 {
-    let mut skb = Skb::new(TcContext::new(skb));
-    let sent = VtepId::new(id as u16)
-        .ok_or(DropReason::UnknownVtep)
-        .and_then(|id| Target::find(&skb, id, inner))
-        .and_then(|target| target.send(&mut skb, inner));
-    match sent {
-        Ok(Verdict::Redirected(action)) => i64::from(action),
-        Ok(Verdict::NotOurs | Verdict::Copied) => DROPPED,
-        Err(DropReason::TooBig) => TOO_BIG,
-        Err(reason) => {
-            drops::count(reason);
-            DROPPED
-        }
-    }
-}
-
 /// A remote VTEP, and the way to it.
 pub(crate) struct Target {
     id: VtepId,
@@ -213,8 +185,7 @@ impl Target {
     #[inline(always)]
     pub(crate) fn find(skb: &Skb, id: VtepId, inner: &Inner) -> Result<Self, DropReason> {
         let vtep = vteps::get(id).ok_or(DropReason::UnknownVtep)?;
-        // There is no way to have the kernel fill in checksums of what it cuts up (Linux 6.18).
-        if vtep.udp_checksum() && inner.gso != Gso::None {
+        if vtep.udp_checksum() && inner.gso != Gso::None && inner.cutter == 0 {
             return Err(DropReason::GsoChecksum);
         }
         let ip_len = inner.largest + outer::overhead(vtep.family()) as u32;
@@ -224,7 +195,7 @@ impl Target {
 
     /// Encapsulates a frame and sends it.
     #[inline(always)]
-    fn send(self, skb: &mut Skb, inner: &Inner) -> Outcome {
+    pub(crate) fn send(self, skb: &mut Skb, inner: &Inner) -> Outcome {
         let room = inner.make_room(skb, self.vtep.family())?;
         self.send_with_room(skb, inner, room)
     }
@@ -254,6 +225,9 @@ impl Target {
             skb.announce().map_err(|_| DropReason::EncapFailed)?;
         }
         counters::sent(inner.vni(), Some(self.id), inner.size());
+        if let Some(cutter) = self.cutter(inner) {
+            return redirect::to_device(cutter);
+        }
         match self.way.unresolved() {
             None => redirect::to_device(hop.uplink().ok_or(DropReason::NoRoute)?),
             Some((uplink, via)) => redirect::to_neighbour(uplink, via),
@@ -269,7 +243,7 @@ impl Target {
     /// Sends a copy of a frame that has room for the outer headers.
     #[inline(always)]
     pub(crate) fn send_copy(self, skb: &mut Skb, hop: &NextHop, inner: &Inner) -> Result<(), DropReason> {
-        let uplink = hop.uplink().ok_or(DropReason::NoRoute)?;
+        let device = self.cutter(inner).or(hop.uplink()).ok_or(DropReason::NoRoute)?;
         let headers = flooding::headers().ok_or(DropReason::EncapFailed)?;
         if let (Family::Ipv4, Some(headers)) = (self.vtep.family(), headers.first_chunk_mut()) {
             self.write_ipv4(headers, hop, inner);
@@ -279,9 +253,15 @@ impl Target {
             skb.store(0, headers)
         }
         .map_err(|_| DropReason::EncapFailed)?;
-        skb.send_copy(uplink).map_err(|_| DropReason::RedirectFailed)?;
+        skb.send_copy(device).map_err(|_| DropReason::RedirectFailed)?;
         counters::sent(inner.vni(), Some(self.id), inner.size());
         Ok(())
+    }
+
+    /// The device that has to cut the frame up first. What stands for its UDP checksum does not matter there.
+    #[inline(always)]
+    fn cutter(&self, inner: &Inner) -> Option<IfIndex> {
+        if self.vtep.udp_checksum() { IfIndex::new(inner.cutter) } else { None }
     }
 
     #[inline(always)]

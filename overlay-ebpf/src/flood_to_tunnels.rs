@@ -58,7 +58,7 @@ fn measure(skb: *mut __sk_buff, vni: u32, sum: u32) -> u64 {
         .and_then(|(vni, segment)| {
             let frame = Frame::handed_over(&skb)?;
             let inner = flooding::inner().ok_or(DropReason::EncapFailed)?;
-            *inner = Inner::new(&mut skb, vni, segment, frame, clock::now())?.with_sum(sum as u16);
+            *inner = Inner::new(&mut skb, vni, segment, frame, clock::now())?.with_sum(&skb, sum as u16);
             Ok(())
         });
     match measured {

@@ -14,12 +14,13 @@ use overlay_common::{
 
 use crate::{
     clock, deliver,
-    encap::{self, Inner},
+    encap::Inner,
     examine,
     frame::Frame,
     groups, inner_sum,
     learn::learn,
     maps::{counters, fdb, flows, generation, jumps, ports, segments},
+    send,
     skb::Skb,
     verdict::Outcome,
 };
@@ -120,15 +121,15 @@ fn forward<const AGAIN: bool>(
     match place {
         Some(Place::Vtep(id)) => {
             let mut inner = Inner::new(skb, vni, segment, frame, now)?;
-            if encap::wants_sum(id) {
+            if send::wants_sum(id) {
                 if !AGAIN {
                     skb.hand_over(vni.get());
                     return jumps::jump(skb, Jump::ForwardFromPort);
                 }
-                inner = inner.with_sum(inner_sum::of(skb, 1));
+                inner = inner.with_sum(skb, inner_sum::of(skb, 1));
             }
             let sent =
-                if inner.fits(segment) { encap::send(skb, id, &inner) } else { Err(DropReason::TooBig) };
+                if inner.fits(segment) { send::to_vtep(skb, id, &inner) } else { Err(DropReason::TooBig) };
             if let Err(DropReason::TooBig) = sent {
                 skb.hand_over_vtep(id);
                 skb.hand_over(vni.get());

@@ -35,31 +35,37 @@ fn find(skb: *mut __sk_buff, users: u32) -> u32 {
         return 0;
     }
     let skb = &Skb::new(TcContext::new(skb));
-    let sum = match of_headers(skb) {
+    u32::from(checksum::fold(behind::<0>(skb) + skb.tags_handed_over().sum()))
+}
+
+/// The sum over the frame behind the first `AT` bytes of a packet, an even number; not folded.
+#[inline(always)]
+pub(crate) fn behind<const AT: usize>(skb: &Skb) -> u32 {
+    match of_headers(skb, AT) {
         Some(sum) => sum,
-        None => of_all(skb),
-    };
-    u32::from(checksum::fold(sum + skb.tags_handed_over().sum()))
+        None => of_all(skb, AT),
+    }
 }
 
 #[inline(always)]
-fn of_headers(skb: &Skb) -> Option<u32> {
-    let len = skb.len() as usize - eth::LEN;
-    let packet = match eth::payload(skb.get::<EthHdr>(0)?) {
+fn of_headers(skb: &Skb, at: usize) -> Option<u32> {
+    let network = at + eth::LEN;
+    let len = (skb.len() as usize).checked_sub(network)?;
+    let packet = match eth::payload(skb.get::<EthHdr>(at)?) {
         Payload::Ipv4 => {
-            let header = skb.get::<Ipv4Hdr>(eth::LEN)?;
-            let transport = eth::LEN + ipv4::header_len(header)?;
+            let header = skb.get::<Ipv4Hdr>(network)?;
+            let transport = network + ipv4::header_len(header)?;
             with_checksum(skb, header.proto, transport)?;
-            inner_sum::ipv4(header, skb.get(eth::LEN)?, len)?
+            inner_sum::ipv4(header, skb.get(network)?, len)?
         }
         Payload::Ipv6 => {
-            let header = skb.get::<[u8; ipv6::LEN]>(eth::LEN)?;
-            with_checksum(skb, header[6], eth::LEN + ipv6::LEN)?;
+            let header = skb.get::<[u8; ipv6::LEN]>(network)?;
+            with_checksum(skb, header[6], network + ipv6::LEN)?;
             inner_sum::ipv6(header, len)?
         }
         Payload::Vlan | Payload::Other => return None,
     };
-    Some(checksum::sum(skb.get::<[u8; eth::LEN]>(0)?) + packet)
+    Some(checksum::sum(skb.get::<[u8; eth::LEN]>(at)?) + packet)
 }
 
 /// Nothing where the packet is UDP without a checksum.
@@ -73,8 +79,8 @@ fn with_checksum(skb: &Skb, protocol: u8, transport: usize) -> Option<()> {
 
 /// A sum over all bytes.
 #[inline(always)]
-fn of_all(skb: &Skb) -> u32 {
-    let mut walk = Walk { skb, left: skb.len(), sum: 0 };
+fn of_all(skb: &Skb, at: usize) -> u32 {
+    let mut walk = Walk { skb, at, left: skb.len().saturating_sub(at as u32), sum: 0 };
     // SAFETY: `add_chunk` takes the `Walk` that it is given here, which outlives the loop.
     unsafe { bpf_loop(CHUNKS, add_chunk as *mut c_void, ptr::from_mut(&mut walk).cast(), 0) };
     walk.sum
@@ -82,6 +88,8 @@ fn of_all(skb: &Skb) -> u32 {
 
 struct Walk<'a> {
     skb: &'a Skb,
+    /// Where the first chunk is.
+    at: usize,
     left: u32,
     sum: u32,
 }
@@ -94,7 +102,7 @@ unsafe extern "C" fn add_chunk(index: u64, walk: *mut c_void) -> i64 {
     let walk = unsafe { &mut *walk.cast::<Walk<'_>>() };
     let len = (walk.left as usize).min(CHUNK);
     let mut chunk = [0; CHUNK];
-    if len == 0 || walk.skb.load(index as usize * CHUNK, &mut chunk, len).is_err() {
+    if len == 0 || walk.skb.load(walk.at + index as usize * CHUNK, &mut chunk, len).is_err() {
         return BREAK;
     }
     walk.left -= len as u32;

@@ -18,6 +18,7 @@ mod admit;
 mod atomic;
 mod audience;
 mod checksum;
+mod checksum_cut;
 mod clamp_mss;
 mod clock;
 mod decap;
@@ -52,6 +53,7 @@ mod path_mtu;
 mod reclaim;
 mod redirect;
 mod rewrite;
+mod send;
 mod sighting;
 mod skb;
 mod snoop;
@@ -190,6 +192,12 @@ fn groups_from_port(context: TcContext) -> i32 {
 #[classifier]
 fn groups_from_tunnel(context: TcContext) -> i32 {
     act(groups::from_tunnel(&mut Skb::new(context)))
+}
+
+/// TC ingress of the device behind which packets have been cut up: puts UDP checksums in.
+#[classifier]
+fn checksum_cut(context: TcContext) -> i32 {
+    act(checksum_cut::handle(&mut Skb::new(context)))
 }
 
 /// XDP on an uplink: takes outer headers off early, where that is safe. Takes packets in several buffers, so that it can be

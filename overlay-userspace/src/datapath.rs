@@ -61,6 +61,8 @@ pub const FROM_UPLINK: &str = "from_uplink";
 pub const FROM_UPLINK_XDP: &str = "from_uplink_xdp";
 /// XDP on an uplink, the generic hook.
 pub const FROM_UPLINK_XDP_GENERIC: &str = "from_uplink_xdp_generic";
+/// TC ingress of the exit of the pair that cuts packets up.
+pub const CHECKSUM_CUT: &str = "checksum_cut";
 
 /// Removes FDB entries; no hook runs it, but commands do.
 pub const FDB_REMOVE: &str = "fdb_remove";

@@ -8,7 +8,7 @@ use overlay_common::{
 };
 
 use crate::{
-    bpffs,
+    bpffs, cutter,
     datapath::{FROM_PORT, FROM_UPLINK},
     devices,
     error::{Error, Result},
@@ -61,6 +61,7 @@ async fn detach(instance: &Instance, config: &Config, failures: &mut Vec<Error>)
             attempt(netlink.delete_link(index).await);
         }
     }
+    attempt(cutter::remove(instance, &netlink).await);
     attempt(tunnel::release_neighbours(instance, &netlink).await);
     attempt(hand_forwarding_on(instance, config.forwarding_to_restore()));
     Ok(())

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod bpffs;
 pub mod cli;
+mod cutter;
 pub mod datapath;
 pub mod demo;
 mod devices;
@@ -25,6 +26,7 @@ pub mod mtu;
 pub mod neigh;
 pub mod netlink;
 pub mod netns;
+mod offload;
 pub mod port;
 pub mod preflight;
 pub mod repair;

@@ -21,6 +21,7 @@ use overlay_common::{
 };
 
 use crate::{
+    cutter,
     error::{Error, Result},
     fdb, grace,
     instance::Instance,
@@ -101,6 +102,9 @@ pub async fn add(
         refuse_other_port(vtep, remote, settings.port.unwrap_or(config.port()))?;
     }
     let route = route(instance, netlink, remote).await?;
+    if settings.udp_checksum {
+        cutter::have(instance, netlink).await?;
+    }
 
     let mut undo = Undo::new();
     segment::ensure(instance, &netlink.links().await?, vni, &mut undo)?;
@@ -122,12 +126,6 @@ pub async fn add(
     }
     netlink.manage_neighbour(route.device, route.via).await?;
     undo.disarm();
-    if settings.udp_checksum {
-        eprintln!(
-            "overlay: --udp6-csum: several packets in one from a workload are dropped as gso-checksum; `ethtool -K DEV tso off \
-             gso off` on its device avoids them"
-        );
-    }
     Ok(())
 }
 

@@ -69,6 +69,8 @@ pub enum Hook<'a> {
     XdpGeneric(&'a str),
     /// `from_port` on a device.
     Port(&'a str),
+    /// `checksum_cut` on a device.
+    Exit(&'a str),
 }
 
 /// What shall become of a frame.
@@ -232,6 +234,7 @@ impl<'a, N: Network> Bench<'a, N> {
                 testrun::xdp(&self.instance, "from_uplink_xdp_generic", device, frame)?
             }
             Hook::Port(device) => testrun::run_tc(&self.from_port, netns, device, frame)?,
+            Hook::Exit(device) => testrun::tc(&self.instance, "checksum_cut", device, frame)?,
         };
         Ok((outcome, self.drops.read()?))
     }

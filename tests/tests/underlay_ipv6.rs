@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use overlay_common::{DropReason, Family};
+use overlay_common::Family;
 use overlay_tests::{
     frame::{ETHER_EXPERIMENT, Ethernet, Ipv6, Mac, Outer, verify},
     mesh,
@@ -111,23 +111,6 @@ fn checksums_are_right_where_those_within_are_still_to_be_made() -> Result<()> {
         seen += 1;
     }
     ensure!(seen > 1000, "only {seen} packets");
-    Ok(())
-}
-
-#[test]
-fn what_would_be_cut_up_without_checksums_is_dropped_and_counted() -> Result<()> {
-    let lab = Lab::with(2, Underlay::over(Family::Ipv6))?;
-    let mixed = Mixed::new(&lab, &["--udp6-csum"], &[])?;
-    let host = mixed.instance.host;
-    let whole = host.workload(&Plan::new(VNI, 3))?;
-    mixed.instance.attach(VNI, &whole)?;
-    traffic::ping(&whole.netns, mixed.theirs.v4.into(), 3)?;
-    let before = host.drops()?;
-    ensure!(
-        traffic::udp_segmented(&whole.netns, &mixed.theirs.netns, mixed.theirs.v4.into(), 1000, 5).is_err()
-    );
-    let dropped = host.drops_since(&before)?;
-    ensure!(dropped.contains_key(DropReason::GsoChecksum.name()), "{dropped:?}");
     Ok(())
 }
 

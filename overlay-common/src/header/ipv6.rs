@@ -45,6 +45,13 @@ pub const fn is_first_of_udp(fragment: &[u8; FRAGMENT_LEN]) -> bool {
     fragment[0] == IpProto::Udp as u8 && u16::from_be_bytes([fragment[2], fragment[3]]) & OFFSET == 0
 }
 
+/// The flow label (RFC 6437): 20 bits.
+#[inline(always)]
+#[must_use]
+pub const fn flow_label(header: &Ipv6Hdr) -> u32 {
+    u32::from_be_bytes(header.vcf) & 0x000f_ffff
+}
+
 /// The payload length field: bytes behind the header, host byte order.
 #[inline(always)]
 #[must_use]

@@ -17,6 +17,7 @@ pub mod membership;
 pub mod mld;
 pub mod nd;
 pub mod outer;
+pub mod outer_sum;
 pub mod policy;
 pub mod source_ports;
 pub mod tcp;

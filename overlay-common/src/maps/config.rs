@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::map_data;
-use crate::UnderlayAddr;
+use crate::{IfIndex, UnderlayAddr};
 
 /// The map's name: an array of one [`Config`].
 pub const NAME: &str = "CONFIG";
@@ -27,6 +27,8 @@ pub struct Config {
     port: u16,
     local_count: u8,
     flags: u8,
+    /// Entrance and exit.
+    cutter: [u32; 2],
     locals: [UnderlayAddr; MAX_LOCALS],
 }
 
@@ -60,6 +62,16 @@ impl Families {
     pub const fn or(self, other: Self) -> Self {
         Self { ipv4: self.ipv4 || other.ipv4, ipv6: self.ipv6 || other.ipv6 }
     }
+}
+
+/// A veth pair of ours that has the kernel cut up what it carries as one: what is whole is sent by its entrance, and comes
+/// out of its exit in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cutter {
+    /// The end without offloads.
+    pub entrance: IfIndex,
+    /// The other end, with a program that takes the pieces.
+    pub exit: IfIndex,
 }
 
 /// How TC programs are attached.
@@ -106,6 +118,13 @@ impl Config {
         self.with(CLSACT, matches!(hook, TcHook::Clsact))
     }
 
+    /// Notes the pair that cuts up what goes to VTEPs with UDP checksums.
+    #[must_use]
+    pub fn with_cutter(self, pair: Option<Cutter>) -> Self {
+        let cutter = pair.map_or([0; 2], |pair| [pair.entrance.get(), pair.exit.get()]);
+        Self { cutter, ..self }
+    }
+
     const fn with(mut self, flag: u8, on: bool) -> Self {
         self.flags = if on { self.flags | flag } else { self.flags & !flag };
         self
@@ -124,6 +143,20 @@ impl Config {
     #[must_use]
     pub const fn is_following(&self) -> bool {
         self.flags & FOLLOWS != 0
+    }
+
+    /// The pair that cuts up what goes to VTEPs with UDP checksums.
+    #[must_use]
+    pub fn cutter(&self) -> Option<Cutter> {
+        let [entrance, exit] = self.cutter.map(IfIndex::new);
+        Some(Cutter { entrance: entrance?, exit: exit? })
+    }
+
+    /// The entrance of that pair.
+    #[inline(always)]
+    #[must_use]
+    pub const fn cutter_entrance(&self) -> Option<IfIndex> {
+        IfIndex::new(self.cutter[0])
     }
 
     /// How TC programs are attached.
@@ -197,7 +230,15 @@ mod tests {
     }
 
     #[test]
+    fn cutter() {
+        let pair = Cutter { entrance: IfIndex::new(7).unwrap(), exit: IfIndex::new(6).unwrap() };
+        let config = Config::default().with_cutter(Some(pair));
+        assert_eq!((config.cutter(), config.cutter_entrance()), (Some(pair), Some(pair.entrance)));
+        assert_eq!(config.with_cutter(None), Config::default());
+    }
+
+    #[test]
     fn layout() {
-        assert_eq!(size_of::<Config>(), 24 + 16 * MAX_LOCALS);
+        assert_eq!(size_of::<Config>(), 32 + 16 * MAX_LOCALS);
     }
 }

@@ -12,8 +12,10 @@ use super::{
     parse::{ExistOk, MissingOk, station},
 };
 use crate::{
+    cutter,
     error::{Error, Result},
-    netlink::Link,
+    instance::Instance,
+    netlink::{Link, Netlink},
     tunnel::{self, Settings},
 };
 
@@ -91,12 +93,17 @@ struct NextHop {
 impl Tunnel {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         let (instance, netlink) = session.open_with_netlink().await?;
+        let done = self.apply(session, &instance, &netlink).await;
+        cutter::drop_idle(&instance, &netlink).await.and(done)
+    }
+
+    async fn apply(self, session: &Session, instance: &Instance, netlink: &Netlink) -> Result<()> {
         match self {
             Self::Add { tunnel: Ends { vni, remote }, macs, port, udp6_csum, device, exist_ok } => {
                 let settings = Settings { udp_checksum: udp6_csum, port };
                 if remote.to_canonical().is_multicast() && macs.is_empty() {
                     let device = device.as_deref();
-                    let added = tunnel::add_group(&instance, &netlink, vni, remote, device, settings).await;
+                    let added = tunnel::add_group(instance, netlink, vni, remote, device, settings).await;
                     return exist_ok.apply(added);
                 }
                 if device.is_some() {
@@ -104,14 +111,14 @@ impl Tunnel {
                         "--dev is for multicast groups, which {remote} is not"
                     )));
                 }
-                exist_ok.apply(tunnel::add(&instance, &netlink, vni, remote, settings, &macs).await)
+                exist_ok.apply(tunnel::add(instance, netlink, vni, remote, settings, &macs).await)
             }
             Self::Del { tunnel: Ends { vni, remote }, missing_ok } => {
-                missing_ok.apply(tunnel::del(&instance, &netlink, vni, remote).await)
+                missing_ok.apply(tunnel::del(instance, netlink, vni, remote).await)
             }
             Self::Show => {
                 let links = netlink.links().await?;
-                let rows: Vec<Row> = tunnel::show(&instance)?.iter().map(|view| row(view, &links)).collect();
+                let rows: Vec<Row> = tunnel::show(instance)?.iter().map(|view| row(view, &links)).collect();
                 session.output.print(&rows, |rows| table(rows))
             }
         }

@@ -4,6 +4,7 @@
 //! What is wanted stands in `DEVICES`, by name, and outlives the devices. Every command repairs before it does its own
 //! work, and the agent whenever the kernel says that something has changed.
 
+mod cutter;
 mod devices;
 mod forwarding;
 mod groups;
@@ -22,6 +23,7 @@ use overlay_common::{
     },
 };
 
+pub use cutter::Flaw;
 pub use paths::Path;
 
 use crate::{
@@ -62,6 +64,8 @@ pub enum Repair {
     Joined(UnderlayAddr, IfIndex),
     /// The loopback device's forwarding was off.
     Forwarding,
+    /// Something was wrong with the pair that cuts packets up for VTEPs that want UDP checksums.
+    Cutter(Flaw),
 }
 
 /// What a device is wanted as.
@@ -125,6 +129,9 @@ impl fmt::Display for Repair {
             Self::Ways(remote, false) => write!(f, "one route leads to {remote} now"),
             Self::Joined(group, uplink) => write!(f, "joined the group {group} on device {uplink} again"),
             Self::Forwarding => f.write_str("turned forwarding of the loopback device on again"),
+            Self::Cutter(flaw) => {
+                write!(f, "the veth pair that cuts packets up for --udp6-csum {flaw}; mended")
+            }
         }
     }
 }
@@ -162,6 +169,7 @@ pub async fn repair(instance: &Instance, netlink: &Netlink) -> Result<Report> {
     pass.devices().await?;
     pass.locals().await?;
     pass.paths().await?;
+    pass.cutter().await?;
     fdb::sweep(instance)?;
     tunnel::sweep(instance)?;
     mdb::sweep(instance)?;

@@ -14,6 +14,7 @@ use overlay_common::{
 
 use super::{Settings, checked, claim, forget, is_used, refuse_other, refuse_other_port, vtep};
 use crate::{
+    cutter,
     error::{Error, Result},
     fdb,
     instance::Instance,
@@ -48,6 +49,9 @@ pub async fn add(
     if let Some((_, vtep)) = &known {
         refuse_other(vtep, group, settings)?;
         refuse_other_port(vtep, group, settings.port.unwrap_or(config.port()))?;
+    }
+    if settings.udp_checksum {
+        cutter::have(instance, netlink).await?;
     }
 
     let mut undo = Undo::new();

@@ -1,0 +1,51 @@
+//! Sending a frame of a workload to one remote VTEP.
+
+use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
+use overlay_common::{DropReason, VtepId, maps::vtep::Vtep};
+
+use crate::{
+    encap::{Inner, Target},
+    maps::{drops, vteps},
+    skb::Skb,
+    verdict::{Outcome, Verdict},
+};
+
+/// Whether a frame for the VTEP `id` has to be summed up first.
+#[inline(always)]
+pub(crate) fn wants_sum(id: VtepId) -> bool {
+    vteps::get(id).is_some_and(Vtep::udp_checksum)
+}
+
+/// Encapsulates a frame and sends it to the VTEP `id`. A frame that is too big for it is as it was.
+#[inline(always)]
+pub(crate) fn to_vtep(skb: &mut Skb, id: VtepId, inner: &Inner) -> Outcome {
+    match send_apart(skb.raw(), id.index(), inner) {
+        DROPPED => Ok(Verdict::Copied),
+        TOO_BIG => Err(DropReason::TooBig),
+        action => Ok(Verdict::Redirected(action as i32)),
+    }
+}
+
+/// What [`send_apart`] returns for a frame that was dropped and counted.
+const DROPPED: i64 = 0;
+/// What it returns for one that is too big, and not counted.
+const TOO_BIG: i64 = -1;
+
+/// In a stack frame of its own, since the caller's is short; else what the redirect helper returned.
+#[inline(never)]
+fn send_apart(skb: *mut __sk_buff, id: u32, inner: &Inner) -> i64 {
+    let mut skb = Skb::new(TcContext::new(skb));
+    let sent = VtepId::new(id as u16)
+        .ok_or(DropReason::UnknownVtep)
+        .and_then(|id| Target::find(&skb, id, inner))
+        .and_then(|target| target.send(&mut skb, inner));
+    match sent {
+        Ok(Verdict::Redirected(action)) => i64::from(action),
+        Ok(Verdict::NotOurs | Verdict::Copied) => DROPPED,
+        Err(DropReason::TooBig) => TOO_BIG,
+        Err(reason) => {
+            drops::count(reason);
+            DROPPED
+        }
+    }
+}
