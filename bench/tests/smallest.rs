@@ -3,10 +3,15 @@
 use std::{
     fs,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use overlay_tests::{overlay::binary, process};
+use nix::sys::signal::Signal;
+use overlay_tests::{
+    overlay::binary,
+    process::{self, Background, wait_until},
+};
 use serde_json::Value;
 
 /// The bench, with the binary that the harness finds.
@@ -74,5 +79,21 @@ fn what_is_amiss_is_told_in_one_line_before_anything_is_measured() -> Result<()>
         ensure!(said.starts_with("bench: ") && said.lines().count() == 1 && said.contains(what), "{said}");
         ensure!(output.stdout.is_empty(), "{arguments:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn an_interrupt_ends_it_soon_and_leaves_nothing() -> Result<()> {
+    let mut bench = Background::start(
+        bench(&["--rounds", "9", "--seconds", "60", "--only", "tcp1"])?
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    )?;
+    let process = bench.child().id();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    wait_until(deadline, || Ok((namespaces_of(process)?.len() >= 5).then_some(())))?;
+    ensure!(bench.signal(Signal::SIGINT)? == Some(1), "it did not fail");
+    let left = namespaces_of(process)?;
+    ensure!(left.is_empty(), "left behind: {left:?}");
     Ok(())
 }
