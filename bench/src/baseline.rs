@@ -195,6 +195,7 @@ mod tests {
             cost: false,
             rounds: 1,
             seconds: 1,
+            quick: false,
         }
     }
 

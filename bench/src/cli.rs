@@ -16,7 +16,7 @@ use crate::{peer::Peer, probe::Probe, setting::Setting};
 pub(crate) struct Options {
     /// The essential in less than 90 seconds: two rounds of what the targets are about
     #[arg(long)]
-    pub(crate) quick: bool,
+    quick: bool,
     /// How often everything is measured [default: 5; 2 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
@@ -94,6 +94,15 @@ pub(crate) struct Plan {
     pub(crate) rounds: u32,
     /// How long each measurement takes.
     pub(crate) seconds: u32,
+    /// Whether to be content with less.
+    pub(crate) quick: bool,
+}
+
+impl Plan {
+    /// How many rates a search may try.
+    pub(crate) const fn trials(&self) -> u32 {
+        if self.quick { 3 } else { 6 }
+    }
 }
 
 impl Options {
@@ -117,6 +126,7 @@ impl Options {
             cost: self.only.is_empty() || self.only.contains(&What::Cost),
             rounds: self.rounds.unwrap_or(if self.quick { 2 } else { 5 }),
             seconds: self.seconds.unwrap_or(if self.quick { 1 } else { 2 }),
+            quick: self.quick,
         }
     }
 }

@@ -35,8 +35,8 @@ impl Cpus {
         let Self { sender, receiver } = self;
         let shared = if sender == receiver { " (the only one: both ends share it)" } else { "" };
         format!(
-            "sender on CPU {sender}, receiver on CPU {receiver}{shared}; veth has no interrupts, and RPS is off: each CPU \
-             carries what its own end sends all the way"
+            "sender on CPU {sender}, receiver on CPU {receiver}{shared}, that of UDP before other processes; veth has no \
+             interrupts, and RPS is off: each CPU carries what its own end sends all the way"
         )
     }
 }

@@ -48,6 +48,6 @@ fn perform(options: &Options) -> Result<()> {
     let plan = options.plan();
     let cpus = Cpus::choose()?;
     let results = rounds::run(&plan, cpus)?;
-    let cost = cost::measure(&plan, cpus, options.quick)?;
+    let cost = cost::measure(&plan, cpus)?;
     report::report(&Run { plan: &plan, cpus, results: &results, cost: &cost }, options)
 }

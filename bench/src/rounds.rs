@@ -60,7 +60,7 @@ fn in_setting(
         for &probe in &plan.probes {
             for (peer, site) in rotated(&sites, round) {
                 progress.say(format!("{setting}, round {} of {}: {probe}, {peer}", round + 1, plan.rounds));
-                let place = Place { site, cpus, seconds: plan.seconds };
+                let place = Place { site, cpus, seconds: plan.seconds, trials: plan.trials() };
                 match probe.measure(&place) {
                     Ok(values) => results.add(setting, *peer, round, values),
                     Err(why) => {

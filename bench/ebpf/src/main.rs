@@ -4,6 +4,7 @@
 #![no_std]
 #![no_main]
 #![expect(clippy::cast_possible_truncation, reason = "the kernel's codes are 32 bits, registers 64")]
+#![expect(clippy::needless_pass_by_value, reason = "entry points take what the kernel passes")]
 
 use aya_ebpf::{
     EbpfContext as _, Global,

@@ -34,7 +34,7 @@ pub(crate) struct Cost {
 /// # Errors
 ///
 /// When an instance does not come up, a path is not the one it should be, or a signal asks to stop.
-pub(crate) fn measure(plan: &Plan, cpus: Cpus, quick: bool) -> Result<Cost> {
+pub(crate) fn measure(plan: &Plan, cpus: Cpus) -> Result<Cost> {
     if !plan.cost {
         return Ok(Cost::default());
     }
@@ -43,8 +43,9 @@ pub(crate) fn measure(plan: &Plan, cpus: Cpus, quick: bool) -> Result<Cost> {
     let bench: Bench<'_> = Bench::new(&lab, &["--xdp", "native"])?;
     let mut nothing = Programs::new(&[])?;
     let sizes = size::all(&bench.instance)?;
-    let paths = path::measure(&bench, &mut nothing, if quick { QUICK_TIMES } else { TIMES })?;
+    let paths = path::measure(&bench, &mut nothing, if plan.quick { QUICK_TIMES } else { TIMES })?;
     bench.instance.down()?;
     drop(bench.stations);
-    Ok(Cost { paths, sizes, traffic: traffic::measure(plan, cpus)? })
+    let traffic = if plan.quick { Vec::new() } else { traffic::measure(plan, cpus)? };
+    Ok(Cost { paths, sizes, traffic })
 }

@@ -47,7 +47,7 @@ pub(super) fn measure(plan: &Plan, cpus: Cpus) -> Result<Vec<TrafficCost>> {
         let lab = Lab::with(2, setting.underlay())?;
         let site = Site::build(Peer::OURS, &lab)?;
         for probe in TRAFFIC {
-            let place = Place { site: &site, cpus, seconds: plan.seconds };
+            let place = Place { site: &site, cpus, seconds: plan.seconds, trials: 1 };
             costs.extend(under(setting, probe, &place)?);
         }
         site.down()?;

@@ -5,7 +5,7 @@ use overlay_tests::process::Background;
 use serde::Deserialize;
 
 use super::{
-    Place,
+    CONGESTION_CONTROL, Place,
     command::{Call, Transport},
 };
 
@@ -40,11 +40,25 @@ struct End {
     sum: Option<Sum>,
 }
 
+/// How the receiver shares its CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Receiver {
+    /// As every process does.
+    Fair,
+    /// It runs whenever there is something to receive: where the sender does not wait for it, a pause of a few milliseconds
+    /// would overrun its buffer, and look like a loss of the path.
+    First,
+}
+
 /// Starts a server for a single client.
-pub(super) fn serve(place: &Place<'_>) -> Result<Background> {
+fn serve(place: &Place<'_>, receiver: Receiver) -> Result<Background> {
     let address = place.site.address();
     let (at, port) = (address.to_string(), PORT.to_string());
     let words = ["iperf3", "-s", "-1", "-B", &at, "-p", &port];
+    let words = match receiver {
+        Receiver::Fair => words.to_vec(),
+        Receiver::First => [&["chrt", "--fifo", "1"], &words[..]].concat(),
+    };
     Call { netns: place.site.receiver(), cpu: place.cpus.receiver, words: &words }.serve(
         Transport::Tcp,
         address,
@@ -53,8 +67,8 @@ pub(super) fn serve(place: &Place<'_>) -> Result<Background> {
 }
 
 /// Runs a client, with more arguments, for so many seconds against a server of its own.
-pub(super) fn run(place: &Place<'_>, arguments: &[&str]) -> Result<Sum> {
-    let _server = serve(place)?;
+pub(super) fn run(place: &Place<'_>, receiver: Receiver, arguments: &[&str]) -> Result<Sum> {
+    let _server = serve(place, receiver)?;
     let seconds = place.seconds.to_string();
     let (at, port) = (place.site.address().to_string(), PORT.to_string());
     let words = [&["iperf3", "-J", "-i", "0", "-c", &at, "-p", &port, "-t", &seconds], arguments].concat();
@@ -64,10 +78,11 @@ pub(super) fn run(place: &Place<'_>, arguments: &[&str]) -> Result<Sum> {
 
 /// A client that sends so many bits a second until it is dropped, and its server.
 pub(super) fn load(place: &Place<'_>, bits: &str) -> Result<[Background; 2]> {
-    let server = serve(place)?;
+    let server = serve(place, Receiver::Fair)?;
     let (at, port) = (place.site.address().to_string(), PORT.to_string());
     // Without end: it goes with its guard.
-    let words = ["iperf3", "-i", "0", "-c", &at, "-p", &port, "-t", "0", "-b", bits];
+    let words =
+        ["iperf3", "-i", "0", "-c", &at, "-p", &port, "-t", "0", "-b", bits, "-C", CONGESTION_CONTROL];
     let client = Call { netns: place.site.sender(), cpu: place.cpus.sender, words: &words }.start()?;
     Ok([client, server])
 }

@@ -32,6 +32,9 @@ pub(crate) enum Probe {
     Crr,
 }
 
+/// What TCP in bulk goes by: that of most machines, whatever this one has.
+pub(crate) const CONGESTION_CONTROL: &str = "cubic";
+
 /// A figure and its value.
 pub(crate) type Value = (Figure, f64);
 
@@ -92,4 +95,6 @@ pub(crate) struct Place<'a> {
     pub(crate) cpus: Cpus,
     /// How long, in seconds.
     pub(crate) seconds: u32,
+    /// How many rates a search may try, each for so long.
+    pub(crate) trials: u32,
 }

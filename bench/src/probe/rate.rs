@@ -2,11 +2,8 @@
 
 use anyhow::{Context as _, Result};
 
-/// How many trials there are at most: each takes as long as a measurement.
-const TRIALS: usize = 6;
-
 /// A rate that is found to be fine and one that is not are near enough at this ratio.
-const NEAR: f64 = 1.03;
+const NEAR: f64 = 1.05;
 
 /// How much less than what came through at too high a rate is offered next.
 const STEP: f64 = 0.97;
@@ -28,19 +25,23 @@ impl Trial {
     }
 }
 
-/// Tries rates, in packets a second, at first without a limit, and returns the best trial that lost a share of `tolerable`
-/// at most.
+/// Tries rates, in packets a second, at first without a limit, `trials` of them at most, and returns the best trial that
+/// lost a share of `tolerable` at most.
 ///
 /// # Errors
 ///
 /// When a trial fails, or too much was lost at every rate.
-pub(super) fn search(tolerable: f64, mut offer: impl FnMut(Option<f64>) -> Result<Trial>) -> Result<Trial> {
+pub(super) fn search(
+    tolerable: f64,
+    trials: u32,
+    mut offer: impl FnMut(Option<f64>) -> Result<Trial>,
+) -> Result<Trial> {
     let mut best: Option<Trial> = None;
     let mut next = None;
     // The lowest rate at which too much was lost.
     let mut too_high = f64::INFINITY;
     let mut last_loss = 0.0;
-    for _ in 0..TRIALS {
+    for _ in 0..trials {
         let trial = offer(next)?;
         last_loss = trial.loss();
         if last_loss <= tolerable {
@@ -79,7 +80,7 @@ mod tests {
     fn a_sender_that_the_path_keeps_up_with_is_tried_once() {
         let mut trials = 0;
         let path = path(300.0, 200.0);
-        let best = search(0.005, |offered| {
+        let best = search(0.005, 6, |offered| {
             trials += 1;
             path(offered)
         });
@@ -89,7 +90,7 @@ mod tests {
     #[test]
     fn the_rate_of_a_slower_path_is_found_from_below() {
         for capacity in [10.0, 100.0, 199.0, 499.0] {
-            let best = search(0.005, path(capacity, 500.0)).unwrap();
+            let best = search(0.005, 6, path(capacity, 500.0)).unwrap();
             assert!(best.loss() <= 0.005, "{best:?}");
             assert!((0.95..=1.0).contains(&(best.received / capacity)), "{best:?} of {capacity}");
         }
@@ -101,7 +102,7 @@ mod tests {
             let sent = offered.unwrap_or(100.0);
             Ok(Trial { sent, received: sent * 0.9, per_cpu_second: 0.0 })
         };
-        let error = search(0.005, lossy).unwrap_err().to_string();
+        let error = search(0.005, 6, lossy).unwrap_err().to_string();
         assert!(error.contains("10.0 %"), "{error}");
     }
 }

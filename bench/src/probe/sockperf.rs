@@ -48,7 +48,7 @@ fn values(report: &Report, figures: [Figure; 3]) -> Vec<Value> {
 }
 
 fn run(place: &Place<'_>, waits: &[&str]) -> Result<Report> {
-    let Place { site, cpus, seconds } = place;
+    let Place { site, cpus, seconds, .. } = place;
     let (at, port, duration) = (site.address().to_string(), PORT.to_string(), seconds.to_string());
     let server = [&["sockperf", "server", "-i", &at, "-p", &port], waits].concat();
     let _server = Call { netns: site.receiver(), cpu: cpus.receiver, words: &server }.serve(

@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::{
-    Place, Value, iperf3,
+    Place, Value,
+    iperf3::{self, Receiver},
     rate::{self, Trial},
 };
 use crate::{cpus::busy_seconds, figure::Figure};
@@ -11,8 +12,8 @@ use crate::{cpus::busy_seconds, figure::Figure};
 /// Bytes of a datagram's payload.
 const LENGTH: u32 = 64;
 
-/// The loss that is still tolerable, in percent.
-pub(crate) const MAX_LOSS_PERCENT: f64 = 0.5;
+/// The share of datagrams that may be lost.
+const MAX_LOSS: f64 = 0.005;
 
 /// The receiver's buffer, as large as Linux lets everybody ask for: short pauses of the receiver are not the path's.
 const BUFFER: &str = "208K";
@@ -20,12 +21,12 @@ const BUFFER: &str = "208K";
 /// Finds the rate.
 pub(super) fn measure(place: &Place<'_>) -> Result<Vec<Value>> {
     let length = LENGTH.to_string();
-    let best = rate::search(MAX_LOSS_PERCENT / 100.0, |offered| {
+    let best = rate::search(MAX_LOSS, place.trials, |offered| {
         // No limit is 0.
         let bits = offered.map_or(0.0, |packets| packets * f64::from(LENGTH) * 8.0);
         let bits = format!("{bits:.0}");
         let before = busy_seconds()?;
-        let sum = iperf3::run(place, &["-u", "-l", &length, "-b", &bits, "-w", BUFFER])?;
+        let sum = iperf3::run(place, Receiver::First, &["-u", "-l", &length, "-b", &bits, "-w", BUFFER])?;
         let busy = busy_seconds()? - before;
         Ok(Trial {
             sent: sum.packets / sum.seconds,

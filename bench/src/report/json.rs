@@ -10,6 +10,7 @@ use crate::{
     cpus::Cpus,
     figure::{Better, Figure},
     peer::Peer,
+    probe::{CONGESTION_CONTROL, Probe},
     results::Results,
     setting::Setting,
     stats::Summary,
@@ -22,6 +23,7 @@ struct Document<'a> {
     version: u32,
     kernel: String,
     pinning: String,
+    congestion_control: &'static str,
     rounds: u32,
     seconds: u32,
     peers: Vec<Status<'a>>,
@@ -82,13 +84,14 @@ pub(crate) fn render(
         let why = results.why_unable(setting, peer);
         Status { setting, peer, ran: why.is_none() && !plan.probes.is_empty(), why }
     };
-    let failure = |(setting, peer, probe, why): (_, _, Option<crate::probe::Probe>, _)| {
+    let failure = |(setting, peer, probe, why): (_, _, Option<Probe>, _)| {
         Some(Failure { setting, peer, measurement: probe?.to_string(), why })
     };
     let document = Document {
         version: 1,
         kernel: uname().context("uname")?.release().to_string_lossy().into_owned(),
         pinning: cpus.describe(),
+        congestion_control: CONGESTION_CONTROL,
         rounds: plan.rounds,
         seconds: plan.seconds,
         peers: every.map(status).collect(),

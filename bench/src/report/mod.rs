@@ -5,7 +5,10 @@ mod json;
 mod plot;
 mod table;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{self, Write as _},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -14,6 +17,7 @@ use crate::{
     cli::{Options, Plan},
     cost::Cost,
     cpus::Cpus,
+    probe::CONGESTION_CONTROL,
     results::Results,
     targets,
 };
@@ -38,18 +42,16 @@ pub(crate) struct Run<'a> {
 pub(crate) fn report(run: &Run<'_>, options: &Options) -> Result<()> {
     let Run { plan, cpus, results, cost } = *run;
     let outcomes = targets::outcomes(results);
-    let to_stdout = options.json.as_deref() == Some(Path::new("-"));
+    let mut shown = tables(run, &outcomes);
     if let Some(path) = &options.json {
         let text = json::render(plan, cpus, results, &outcomes, cost)?;
-        if to_stdout {
-            print!("{text}");
+        if path == "-" {
+            shown = text;
         } else {
             fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
         }
     }
-    if !to_stdout {
-        tables(run, &outcomes);
-    }
+    io::stdout().write_all(shown.as_bytes()).context("writing to stdout")?;
     if let Some(path) = &options.plot {
         plot::draw(path, plan, results)?;
     }
@@ -63,27 +65,32 @@ pub(crate) fn report(run: &Run<'_>, options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn tables(Run { plan, cpus, results, cost }: &Run<'_>, outcomes: &[targets::Outcome]) {
+/// Everything that people read.
+fn tables(Run { plan, cpus, results, cost }: &Run<'_>, outcomes: &[targets::Outcome]) -> String {
+    let mut parts = Vec::new();
     if !plan.probes.is_empty() {
-        println!(
-            "{} rounds of {} s each, peers in turn; {}.\nMedian (least to most); below, the median of each round's ratio to \
-             kernel (k) and floor (f).",
+        parts.push(format!(
+            "{} rounds of {} s each, peers in turn; {}; TCP in bulk is {CONGESTION_CONTROL}.\n\
+             Median (least to most); below, the median of each round's ratio to kernel (k) and floor (f).",
             plan.rounds,
             plan.seconds,
             cpus.describe()
-        );
-        for &setting in &plan.settings {
-            println!("\n{}", table::figures(plan, results, setting));
-        }
-        for (setting, peer, probe, why) in results.troubles() {
-            let what = probe.map_or("cannot run".to_owned(), |probe| format!("{probe} failed"));
-            println!("{setting}, {peer}: {what}: {why}");
-        }
+        ));
+        parts.extend(plan.settings.iter().map(|&setting| table::figures(plan, results, setting).to_string()));
+        parts.push(troubles(results));
     }
-    for table in costs::tables(cost) {
-        println!("\n{table}");
-    }
+    parts.extend(costs::tables(cost).iter().map(ToString::to_string));
     if !plan.probes.is_empty() {
-        println!("\n{}", table::targets(outcomes));
+        parts.push(table::targets(outcomes).to_string());
     }
+    parts.retain(|part| !part.is_empty());
+    parts.join("\n\n") + "\n"
+}
+
+fn troubles(results: &Results) -> String {
+    let lines = results.troubles().map(|(setting, peer, probe, why)| {
+        let what = probe.map_or("cannot run".to_owned(), |probe| format!("{probe} failed"));
+        format!("{setting}, {peer}: {what}: {why}")
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
