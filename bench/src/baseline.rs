@@ -12,6 +12,7 @@ use crate::{
     figure::{Better, Figure},
     peer::Peer,
     results::{Key, Results},
+    setting::Outer,
 };
 
 /// How much worse a ratio may be where nothing else is said: short runs on a shared machine differ by that.
@@ -25,6 +26,8 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Baseline {
     version: u32,
+    /// What tunnel packets were.
+    outer: Outer,
     /// How much worse a ratio may be, in percent.
     margin_percent: u32,
     #[serde(rename = "ratio")]
@@ -65,7 +68,7 @@ impl fmt::Display for Agreement {
 
 impl Baseline {
     /// Of a run: all of our peers against the kernel's device and against the floor.
-    pub(crate) fn of(results: &Results, margin_percent: Option<u32>) -> Self {
+    pub(crate) fn of(plan: &Plan, results: &Results, margin_percent: Option<u32>) -> Self {
         let ratios = guarded(results).filter_map(|(key, against)| {
             let (setting, peer, figure) = key;
             let median = results.ratio(key, against)?.median;
@@ -80,6 +83,7 @@ impl Baseline {
         });
         Self {
             version: VERSION,
+            outer: plan.outer,
             margin_percent: margin_percent.unwrap_or(MARGIN_PERCENT),
             ratios: ratios.collect(),
         }
@@ -119,6 +123,18 @@ impl Baseline {
         Ok(baseline)
     }
 
+    /// Whether there is something to compare in what a plan will measure.
+    ///
+    /// # Errors
+    ///
+    /// Why there is not.
+    pub(crate) fn fits(&self, plan: &Plan) -> Result<()> {
+        ensure!(self.outer == plan.outer, "the baseline is of tunnels over {}", self.outer);
+        let is_measured = self.ratios.iter().any(|ratio| ratio.key(plan).is_some());
+        ensure!(is_measured, "nothing of the baseline is to be measured");
+        Ok(())
+    }
+
     /// Compares a run with it; `margin_percent` counts before its own.
     ///
     /// # Errors
@@ -131,6 +147,7 @@ impl Baseline {
         results: &Results,
         margin_percent: Option<u32>,
     ) -> Result<Agreement> {
+        self.fits(plan)?;
         let margin_percent = margin_percent.unwrap_or(self.margin_percent);
         let margin = f64::from(margin_percent) / 100.0;
         let (mut worse, mut compared) = (Vec::new(), 0);
@@ -150,7 +167,6 @@ impl Baseline {
         if !worse.is_empty() {
             bail!("worse by more than {margin_percent} %: {}", worse.join("; "));
         }
-        ensure!(compared > 0, "nothing of the baseline was to be measured");
         Ok(Agreement { compared, skipped: self.ratios.len() - compared, margin_percent })
     }
 }
@@ -190,6 +206,7 @@ mod tests {
     fn plan() -> Plan {
         Plan {
             settings: vec![Setting::Super],
+            outer: Outer::Ipv4,
             peers: vec![Peer::Kernel, Peer::Floor, Peer::OURS],
             probes: vec![Probe::Tcp1, Probe::Rr],
             cost: false,
@@ -210,7 +227,7 @@ mod tests {
     }
 
     fn check(now: &Results, margin: Option<u32>) -> Result<Agreement> {
-        Baseline::of(&results(15.0, 6.0), None).check(&plan(), now, margin)
+        Baseline::of(&plan(), &results(15.0, 6.0), None).check(&plan(), now, margin)
     }
 
     #[test]
@@ -237,17 +254,19 @@ mod tests {
         let mut missing = Results::default();
         missing.add(Setting::Super, Peer::Kernel, 0, vec![(Figure::Tcp1, 1.0)]);
         assert!(check(&missing, None).unwrap_err().to_string().contains("not measured"));
-        let baseline = Baseline::of(&results(15.0, 6.0), None);
+        let baseline = Baseline::of(&plan(), &results(15.0, 6.0), None);
         let only_tcp = Plan { probes: vec![Probe::Tcp1], ..plan() };
         let agreement = baseline.check(&only_tcp, &results(15.0, 99.0), None).unwrap();
         assert_eq!((agreement.compared, agreement.skipped), (2, 2));
+        let over_ipv6 = Plan { outer: Outer::Ipv6, ..plan() };
+        assert!(baseline.check(&over_ipv6, &results(15.0, 6.0), None).is_err());
         let nothing = Plan { settings: vec![Setting::Wire], ..plan() };
         assert!(baseline.check(&nothing, &results(15.0, 6.0), None).is_err());
     }
 
     #[test]
     fn a_file_says_the_same_again_and_nonsense_is_refused() {
-        let baseline = Baseline::of(&results(15.0, 6.0), Some(7));
+        let baseline = Baseline::of(&plan(), &results(15.0, 6.0), Some(7));
         let text = toml::to_string(&baseline).unwrap();
         assert_eq!(Baseline::parse(&text).unwrap(), baseline);
         for (text, why) in [

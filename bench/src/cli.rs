@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use crate::{peer::Peer, probe::Probe, setting::Setting};
+use crate::{
+    peer::Peer,
+    probe::Probe,
+    setting::{Outer, Setting},
+};
 
 /// Measure overlay against the kernel's own ways to do the same, on this machine.
 ///
@@ -26,6 +30,9 @@ pub(crate) struct Options {
     /// Settings of the underlay [default: all]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "SETTING")]
     setting: Vec<Setting>,
+    /// What tunnel packets are
+    #[arg(long, value_enum, default_value_t = Outer::Ipv4, value_name = "FAMILY")]
+    outer: Outer,
     /// Peers [default: all; with --quick kernel, floor, ours-off]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER")]
     peer: Vec<Peer>,
@@ -84,6 +91,8 @@ impl ValueEnum for What {
 pub(crate) struct Plan {
     /// Settings, one after the other.
     pub(crate) settings: Vec<Setting>,
+    /// What tunnel packets are.
+    pub(crate) outer: Outer,
     /// Peers, in turn.
     pub(crate) peers: Vec<Peer>,
     /// Measurements of each.
@@ -121,6 +130,7 @@ impl Options {
         });
         Plan {
             settings: or_else(&self.setting, Setting::value_variants()),
+            outer: self.outer,
             peers: or_else(&self.peer, peers),
             probes: if self.only.is_empty() { probes.to_vec() } else { once_each(chosen) },
             cost: self.only.is_empty() || self.only.contains(&What::Cost),

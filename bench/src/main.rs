@@ -41,11 +41,11 @@ fn perform(options: &Options) -> Result<()> {
     ensure!(Uid::effective().is_root(), "network namespaces and eBPF programs take root: run it as root");
     // Before all the measuring, not after it.
     overlay_tests::overlay::binary()?;
+    let plan = options.plan();
     if let Some(path) = &options.check {
-        Baseline::load(path)?;
+        Baseline::load(path)?.fits(&plan)?;
     }
     stop::watch()?;
-    let plan = options.plan();
     let cpus = Cpus::choose()?;
     let results = rounds::run(&plan, cpus)?;
     let cost = cost::measure(&plan, cpus)?;

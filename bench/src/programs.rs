@@ -9,22 +9,39 @@ use overlay_tests::netns::NetNs;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-bench-ebpf"));
 
+/// What the programs are told; see there. Those that a program does not read do not matter.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Globals {
+    /// `OUT`.
+    pub(crate) out: u32,
+    /// `PORT`.
+    pub(crate) port: u32,
+    /// `REMOTE`.
+    pub(crate) remote: [u32; 4],
+    /// `FAMILY`.
+    pub(crate) family: u64,
+    /// `VNI`.
+    pub(crate) vni: u32,
+}
+
 /// The programs with globals of their own. What is attached is detached when this is dropped.
 pub(crate) struct Programs {
     ebpf: Ebpf,
 }
 
 impl Programs {
-    /// Reads them; `globals` are numbers of `overlay-bench-ebpf`.
+    /// Reads them.
     ///
     /// # Errors
     ///
     /// When the kernel refuses the object.
-    pub(crate) fn new(globals: &[(&str, u32)]) -> Result<Self> {
+    pub(crate) fn new(globals: &Globals) -> Result<Self> {
+        let Globals { out, port, remote, family, vni } = globals;
         let mut loader = EbpfLoader::new();
-        for (name, value) in globals {
+        for (name, value) in [("OUT", out), ("PORT", port), ("VNI", vni)] {
             loader.override_global(name, value, true);
         }
+        loader.override_global("REMOTE", remote, true).override_global("FAMILY", family, true);
         Ok(Self { ebpf: loader.load(OBJECT).context("the bench's own programs")? })
     }
 

@@ -23,15 +23,17 @@ static OUT: Global<u32> = Global::new(0);
 /// The host side of the workload's veth.
 #[unsafe(no_mangle)]
 static PORT: Global<u32> = Global::new(0);
-/// The other host's IPv4 address, in host byte order.
+/// The other host's address: IPv4 in the first word, in host byte order, or IPv6, in network byte order.
 #[unsafe(no_mangle)]
-static REMOTE: Global<u32> = Global::new(0);
+static REMOTE: Global<[u32; 4]> = Global::new([0; 4]);
+/// `BPF_F_TUNINFO_IPV6` if that is IPv6.
+#[unsafe(no_mangle)]
+static FAMILY: Global<u64> = Global::new(0);
 /// The segment.
 #[unsafe(no_mangle)]
 static VNI: Global<u32> = Global::new(0);
 
-/// What fits an IPv4 remote of `struct bpf_tunnel_key`: the kernel takes shorter, older forms of it too
-/// (`bpf_skb_set_tunnel_key` in `net/core/filter.c`).
+/// The kernel takes shorter, older forms of it too (`bpf_skb_set_tunnel_key` in `net/core/filter.c`).
 const KEY_LEN: u32 = size_of::<bpf_tunnel_key>() as u32;
 
 /// TTL of outer packets.
@@ -56,12 +58,12 @@ fn floor_from_uplink(_: TcContext) -> i32 {
 fn key_from_port(context: TcContext) -> i32 {
     let mut key = bpf_tunnel_key {
         tunnel_id: VNI.load(),
-        __bindgen_anon_1: bpf_tunnel_key__bindgen_ty_1 { remote_ipv6: [REMOTE.load(), 0, 0, 0] },
+        __bindgen_anon_1: bpf_tunnel_key__bindgen_ty_1 { remote_ipv6: REMOTE.load() },
         tunnel_ttl: TTL,
         // SAFETY: all zeros are a key.
         ..unsafe { core::mem::zeroed() }
     };
-    let flags = u64::from(BPF_F_ZERO_CSUM_TX);
+    let flags = u64::from(BPF_F_ZERO_CSUM_TX) | FAMILY.load();
     // SAFETY: the key is as long as said.
     let set = unsafe { bpf_skb_set_tunnel_key(context.as_ptr().cast(), &raw mut key, KEY_LEN, flags) };
     if set != 0 {
@@ -77,7 +79,8 @@ fn key_from_device(context: TcContext) -> i32 {
     // SAFETY: all zeros are a key.
     let mut key: bpf_tunnel_key = unsafe { core::mem::zeroed() };
     // SAFETY: the key is as long as said.
-    let got = unsafe { bpf_skb_get_tunnel_key(context.as_ptr().cast(), &raw mut key, KEY_LEN, 0) };
+    let got =
+        unsafe { bpf_skb_get_tunnel_key(context.as_ptr().cast(), &raw mut key, KEY_LEN, FAMILY.load()) };
     if got != 0 || key.tunnel_id != VNI.load() {
         return TC_ACT_SHOT;
     }

@@ -9,7 +9,11 @@ use anyhow::Result;
 use overlay_tests::bench::{self, Bench};
 use serde::Serialize;
 
-use crate::{cli::Plan, cpus::Cpus, programs::Programs};
+use crate::{
+    cli::Plan,
+    cpus::Cpus,
+    programs::{Globals, Programs},
+};
 
 pub(crate) use self::{path::PathCost, size::Size, traffic::TrafficCost};
 
@@ -41,7 +45,7 @@ pub(crate) fn measure(plan: &Plan, cpus: Cpus) -> Result<Cost> {
     let lab = bench::lab()?;
     // On veth, native XDP makes the kernel take the uplink as the device of test runs. TC programs do not notice.
     let bench: Bench<'_> = Bench::new(&lab, &["--xdp", "native"])?;
-    let mut nothing = Programs::new(&[])?;
+    let mut nothing = Programs::new(&Globals::default())?;
     let sizes = size::all(&bench.instance)?;
     let paths = path::measure(&bench, &mut nothing, if plan.quick { QUICK_TIMES } else { TIMES })?;
     bench.instance.down()?;

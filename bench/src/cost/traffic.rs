@@ -44,7 +44,7 @@ pub(crate) struct TrafficCost {
 pub(super) fn measure(plan: &Plan, cpus: Cpus) -> Result<Vec<TrafficCost>> {
     let mut costs = Vec::new();
     for &setting in &plan.settings {
-        let lab = Lab::with(2, setting.underlay())?;
+        let lab = Lab::with(2, setting.underlay(plan.outer))?;
         let site = Site::build(Peer::OURS, &lab)?;
         for probe in TRAFFIC {
             let place = Place { site: &site, cpus, seconds: plan.seconds, trials: 1 };

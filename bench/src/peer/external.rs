@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use overlay_tests::{
     frame::VXLAN_PORT,
     topology::{Lab, Workload},
 };
 
 use super::{Parts, VNI};
-use crate::programs::Programs;
+use crate::programs::{Globals, Programs};
 
 /// The name of the device.
 const DEVICE: &str = "vx";
@@ -21,21 +21,32 @@ pub(super) fn build<'a>(lab: &'a Lab, workloads: &[Workload; 2]) -> Result<Parts
         [(lab.host(1), lab.host(2)), (lab.host(2), lab.host(1))].into_iter().zip(workloads)
     {
         let netns = &host.netns;
-        let IpAddr::V4(remote) = other.vtep else { bail!("the tunnel key is written for IPv4") };
         netns.ip(&format!(
-            "link add {DEVICE} type vxlan external dstport {VXLAN_PORT}\n\
+            "link add {DEVICE} type vxlan external dstport {VXLAN_PORT} udp6zerocsumrx\n\
              link set {DEVICE} addrgenmode none\n\
              link set {DEVICE} up"
         ))?;
-        let mut programs = Programs::new(&[
-            ("OUT", netns.ifindex(DEVICE)?),
-            ("PORT", netns.ifindex(&workload.port)?),
-            ("REMOTE", remote.to_bits()),
-            ("VNI", VNI),
-        ])?;
+        let (remote, family) = key_of(other.vtep);
+        let (out, port) = (netns.ifindex(DEVICE)?, netns.ifindex(&workload.port)?);
+        let mut programs = Programs::new(&Globals { out, port, remote, family, vni: VNI })?;
         programs.attach("key_from_port", netns, &workload.port)?;
         programs.attach("key_from_device", netns, DEVICE)?;
         all.push(programs);
     }
     Ok(Parts::Programs(all))
+}
+
+/// An address as a tunnel key has it, and the flag that says which kind it is (`struct bpf_tunnel_key`, `linux/bpf.h`).
+fn key_of(address: IpAddr) -> ([u32; 4], u64) {
+    /// `BPF_F_TUNINFO_IPV6`.
+    const IPV6: u64 = 1;
+    match address {
+        IpAddr::V4(address) => ([address.to_bits(), 0, 0, 0], 0),
+        IpAddr::V6(address) => {
+            let octets = address.octets();
+            let word =
+                |at: usize| u32::from_ne_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]]);
+            ([word(0), word(4), word(8), word(12)], IPV6)
+        }
+    }
 }

@@ -9,13 +9,16 @@ use overlay_tests::{
 
 use super::{Parts, VNI};
 
+/// As fast as it can be: no outer UDP checksums, which IPv6 has by default.
+const OPTIONS: &[&str] = &["udp6zerocsumtx", "udp6zerocsumrx"];
+
 /// One on each host. Where stations are is fixed, so that neither floods nor moves.
 pub(super) fn build<'a>(lab: &'a Lab, workloads: &[Workload; 2]) -> Result<Parts<'a>> {
     let hosts = [lab.host(1), lab.host(2)];
     for ((host, other), (own, far)) in
         [(hosts[0], hosts[1]), (hosts[1], hosts[0])].into_iter().zip([(0, 1), (1, 0)])
     {
-        let segment = Segment { learning: false, ..Segment::new(host, VNI, &[other]) };
+        let segment = Segment { learning: false, ..Segment::new(host, VNI, &[other]).options(OPTIONS) };
         let kernel = KernelHost::join(host, &segment)?;
         kernel.attach(&workloads[own])?;
         let fdb = format!(

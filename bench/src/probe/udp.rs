@@ -1,6 +1,6 @@
 //! Small UDP datagrams.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{
     Place, Value,
@@ -28,6 +28,7 @@ pub(super) fn measure(place: &Place<'_>) -> Result<Vec<Value>> {
         let before = busy_seconds()?;
         let sum = iperf3::run(place, Receiver::First, &["-u", "-l", &length, "-b", &bits, "-w", BUFFER])?;
         let busy = busy_seconds()? - before;
+        ensure!(sum.packets > 0.0, "iperf3 sent nothing");
         Ok(Trial {
             sent: sum.packets / sum.seconds,
             received: (sum.packets - sum.lost_packets) / sum.seconds,

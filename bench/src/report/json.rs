@@ -12,7 +12,7 @@ use crate::{
     peer::Peer,
     probe::{CONGESTION_CONTROL, Probe},
     results::Results,
-    setting::Setting,
+    setting::{Outer, Setting},
     stats::Summary,
     targets::Outcome,
 };
@@ -22,6 +22,7 @@ use crate::{
 struct Document<'a> {
     version: u32,
     kernel: String,
+    outer: Outer,
     pinning: String,
     congestion_control: &'static str,
     rounds: u32,
@@ -90,6 +91,7 @@ pub(crate) fn render(
     let document = Document {
         version: 1,
         kernel: uname().context("uname")?.release().to_string_lossy().into_owned(),
+        outer: plan.outer,
         pinning: cpus.describe(),
         congestion_control: CONGESTION_CONTROL,
         rounds: plan.rounds,

@@ -56,7 +56,7 @@ pub(crate) fn report(run: &Run<'_>, options: &Options) -> Result<()> {
         plot::draw(path, plan, results)?;
     }
     if let Some(path) = &options.save {
-        Baseline::of(results, options.margin).save(path)?;
+        Baseline::of(plan, results, options.margin).save(path)?;
     }
     if let Some(path) = &options.check {
         let agreement = Baseline::load(path)?.check(plan, results, options.margin)?;
@@ -70,9 +70,10 @@ fn tables(Run { plan, cpus, results, cost }: &Run<'_>, outcomes: &[targets::Outc
     let mut parts = Vec::new();
     if !plan.probes.is_empty() {
         parts.push(format!(
-            "{} rounds of {} s each, peers in turn; {}; TCP in bulk is {CONGESTION_CONTROL}.\n\
+            "Tunnels over {}; {} of {} s each, peers in turn; {}; TCP in bulk is {CONGESTION_CONTROL}.\n\
              Median (least to most); below, the median of each round's ratio to kernel (k) and floor (f).",
-            plan.rounds,
+            plan.outer,
+            if plan.rounds == 1 { "1 round".to_owned() } else { format!("{} rounds", plan.rounds) },
             plan.seconds,
             cpus.describe()
         ));
