@@ -50,3 +50,16 @@ fn key_of(address: IpAddr) -> ([u32; 4], u64) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_as_the_kernel_reads_them() {
+        assert_eq!(key_of([10, 0, 0, 2].into()), ([0x0a00_0002, 0, 0, 0], 0));
+        let (words, flag) = key_of([0xfd00, 1, 0, 0, 0, 0, 0, 2].into());
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        assert_eq!((bytes, flag), (vec![0xfd, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2], 1));
+    }
+}
