@@ -97,12 +97,16 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_always_loses_has_no_rate() {
-        let lossy = |offered: Option<f64>| {
-            let sent = offered.unwrap_or(100.0);
-            Ok(Trial { sent, received: sent * 0.9, per_cpu_second: 0.0 })
+    fn a_path_that_always_loses_more_than_that_has_no_rate() {
+        let lossy = |share: f64| {
+            move |offered: Option<f64>| {
+                let sent = offered.unwrap_or(100.0);
+                Ok(Trial { sent, received: sent * (1.0 - share), per_cpu_second: 0.0 })
+            }
         };
-        let error = search(0.005, 6, lossy).unwrap_err().to_string();
+        assert!(search(0.005, 6, lossy(0.004)).is_ok());
+        assert!(search(0.005, 6, lossy(0.006)).is_err());
+        let error = search(0.005, 6, lossy(0.1)).unwrap_err().to_string();
         assert!(error.contains("10.0 %"), "{error}");
     }
 }
