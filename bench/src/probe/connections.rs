@@ -1,6 +1,6 @@
 //! Connect, request, response, close: `ab` of Apache against a small HTTP server.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, thread::JoinHandle};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use overlay_tests::netns::NetNs;
@@ -33,20 +33,22 @@ pub(super) fn measure(place: &Place<'_>) -> Result<Vec<Value>> {
 }
 
 /// An HTTP server that has nothing to say, until dropped.
-struct Answering {
-    server: Arc<Server>,
+struct Answering<'a> {
+    netns: &'a NetNs,
+    server: Option<Arc<Server>>,
+    thread: Option<JoinHandle<Result<()>>>,
 }
 
-impl Answering {
+impl<'a> Answering<'a> {
     /// Listens; its threads keep the namespace and the CPU of the one that starts them.
-    fn start(netns: &NetNs, cpu: usize, address: IpAddr) -> Result<Self> {
+    fn start(netns: &'a NetNs, cpu: usize, address: IpAddr) -> Result<Self> {
         let server = netns.enter(|| {
             cpus::pin_here(cpu)?;
             Server::http((address, PORT)).map_err(|error| anyhow!("an HTTP server: {error}"))
         })?;
         let server = Arc::new(server);
         let ours = Arc::clone(&server);
-        netns.spawn(move || {
+        let thread = netns.spawn(move || {
             cpus::pin_here(cpu)?;
             for request in ours.incoming_requests() {
                 // A client that does not wait for its answer is its own matter.
@@ -54,13 +56,21 @@ impl Answering {
             }
             Ok(())
         });
-        Ok(Self { server })
+        Ok(Self { netns, server: Some(server), thread: Some(thread) })
     }
 }
 
-impl Drop for Answering {
+impl Drop for Answering<'_> {
     fn drop(&mut self) {
-        self.server.unblock();
+        let (Some(server), Some(thread)) = (self.server.take(), self.thread.take()) else { return };
+        server.unblock();
+        // Had it failed, clients would have had no answer, and measured nothing.
+        let _ = thread.join();
+        // Its last owner ends a server by a connection to its port, and so has to be where that is. Outside it would go on.
+        let _ = self.netns.enter(|| {
+            drop(server);
+            Ok(())
+        });
     }
 }
 
@@ -78,6 +88,14 @@ fn parse(text: &str) -> Result<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpStream,
+        time::{Duration, Instant},
+    };
+
+    use overlay_tests::process::wait_until;
+
     use super::*;
 
     const TEXT: &str = "\
@@ -88,6 +106,28 @@ Failed requests:        0
 Requests per second:    12345.67 [#/sec] (mean)
 Time per request:       0.648 [ms] (mean)
 ";
+
+    #[test]
+    fn a_server_answers_and_gives_its_port_back() -> Result<()> {
+        let netns = NetNs::new("answers")?;
+        let (address, cpu) = (IpAddr::from([127, 0, 0, 1]), cpus::Cpus::choose()?.receiver);
+        for _ in 0..3 {
+            // The port is free a moment after the server is gone.
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let answering = wait_until(deadline, || Ok(Answering::start(&netns, cpu, address).ok()))
+                .context("no port")?;
+            let answer = netns.enter(|| {
+                let mut stream = TcpStream::connect((address, PORT))?;
+                stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer)?;
+                Ok(answer)
+            })?;
+            assert!(answer.contains(" 204 "), "{answer}");
+            drop(answering);
+        }
+        Ok(())
+    }
 
     #[test]
     fn the_rate_counts_if_nothing_failed() {

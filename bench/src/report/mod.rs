@@ -71,7 +71,7 @@ fn tables(Run { plan, cpus, results, cost }: &Run<'_>, outcomes: &[targets::Outc
     if !plan.probes.is_empty() {
         parts.push(format!(
             "Tunnels over {}; {} of {} s each, peers in turn; {}; TCP in bulk is {CONGESTION_CONTROL}.\n\
-             Median (least to most); below, the median of each round's ratio to kernel (k) and floor (f).",
+             Below the median the least and the most, and the median of each round's ratio to kernel (k) and floor (f).",
             plan.outer,
             if plan.rounds == 1 { "1 round".to_owned() } else { format!("{} rounds", plan.rounds) },
             plan.seconds,

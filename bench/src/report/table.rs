@@ -15,7 +15,7 @@ use crate::{
 /// The figures of one setting: a line for each figure, a column for each peer.
 pub(crate) fn figures(plan: &Plan, results: &Results, setting: Setting) -> Table {
     let mut table = new_table();
-    // A figure takes two lines.
+    // A figure takes several lines.
     table.load_style(STYLE.row_separator(LineStyle::none().fill(' ')));
     let head = std::iter::once(setting.to_string()).chain(plan.peers.iter().map(Peer::to_string));
     table.set_header(head);
@@ -65,7 +65,7 @@ pub(crate) fn align(table: &mut Table) {
     }
 }
 
-/// Median and spread, and the ratios below.
+/// Median, spread and ratios, below each other.
 fn cell(results: &Results, setting: Setting, peer: Peer, figure: Figure) -> String {
     let key = (setting, peer, figure);
     let Some(summary) = results.summary(key) else {
@@ -77,15 +77,19 @@ fn cell(results: &Results, setting: Setting, peer: Peer, figure: Figure) -> Stri
         ratio.map(|ratio| format!("{:.2} {letter}", ratio.median))
     };
     let ratios: Vec<_> = [(Peer::Kernel, 'k'), (Peer::Floor, 'f')].into_iter().filter_map(ratio).collect();
-    format!("{}\n{}", spread(summary), ratios.join("  "))
+    let lines = [number(summary.median), range(summary).unwrap_or_default(), ratios.join("  ")];
+    lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-/// `median (min–max)`, without a spread where there is none.
-pub(crate) fn spread(Summary { median, min, max }: Summary) -> String {
-    if min.total_cmp(&max).is_eq() {
-        return number(median);
-    }
-    format!("{} ({}–{})", number(median), number(min), number(max))
+/// `median (least–most)`.
+pub(crate) fn spread(summary: Summary) -> String {
+    let range = range(summary).map(|range| format!(" ({range})"));
+    number(summary.median) + &range.unwrap_or_default()
+}
+
+/// `least–most`, if they differ.
+fn range(Summary { min, max, .. }: Summary) -> Option<String> {
+    (min < max).then(|| format!("{}–{}", number(min), number(max)))
 }
 
 /// Three digits that count, or all before the point.
