@@ -21,7 +21,7 @@ mod targets;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser as _;
 use nix::unistd::Uid;
 
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 fn perform(options: &Options) -> Result<()> {
     ensure!(Uid::effective().is_root(), "network namespaces and eBPF programs take root: run it as root");
     // Before all the measuring, not after it.
-    overlay_tests::overlay::binary()?;
+    overlay_tests::overlay::binary().context("this is for `cargo xtask bench` to run")?;
     let plan = options.plan();
     if let Some(path) = &options.check {
         Baseline::load(path)?.fits(&plan)?;
