@@ -15,7 +15,7 @@ use crate::{
     programs::{Globals, Programs},
 };
 
-pub(crate) use self::{path::PathCost, size::Size, traffic::TrafficCost};
+pub(crate) use self::{path::PathCost, size::Size, timing::Quartiles, traffic::TrafficCost};
 
 /// How often each path is taken.
 const TIMES: usize = 20_000;

@@ -8,8 +8,8 @@ use overlay_tests::{
 };
 use serde::Serialize;
 
-use super::timing;
-use crate::{programs::Programs, stats::Summary};
+use super::timing::{self, Quartiles};
+use crate::programs::Programs;
 
 /// Bytes of a frame: a UDP datagram of 64 bytes.
 const LENGTH: usize = 14 + 20 + 8 + 64;
@@ -21,8 +21,8 @@ pub(crate) struct PathCost {
     pub(crate) program: &'static str,
     /// What becomes of the frame.
     pub(crate) path: &'static str,
-    /// Nanoseconds; the spread is that of the quartiles.
-    pub(crate) nanoseconds: Summary,
+    /// Nanoseconds.
+    pub(crate) nanoseconds: Quartiles,
 }
 
 /// A frame, and the verdict that shows that it takes the path it should.
@@ -99,7 +99,7 @@ fn from_uplink<'a>(bench: &'a Bench<'_>) -> Result<Vec<Case<'a>>> {
     ])
 }
 
-fn time(bench: &Bench<'_>, nothing: &mut Programs, case: &Case<'_>, times: usize) -> Result<Summary> {
+fn time(bench: &Bench<'_>, nothing: &mut Programs, case: &Case<'_>, times: usize) -> Result<Quartiles> {
     let (outcome, drops) = bench.run(case.hook, &case.frame)?;
     ensure!(
         outcome.verdict == case.verdict && drops.is_empty() != case.is_dropped,

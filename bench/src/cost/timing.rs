@@ -7,18 +7,30 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 
-use crate::{stats::Summary, stop};
+use crate::stop;
 
 /// Runs of one program before it is the other's turn.
 const TURN: usize = 500;
+
+/// The middle of many values, and of the halves below and above it: their extremes are interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Quartiles {
+    /// A quarter of the values is below.
+    pub(crate) lower: f64,
+    /// Half of them is.
+    pub(crate) median: f64,
+    /// Three quarters are.
+    pub(crate) upper: f64,
+}
 
 /// How long runs of `program` take in nanoseconds, less what those of `nothing` take. Both run as often as they are told.
 pub(super) fn compare(
     times: usize,
     mut program: impl FnMut(usize) -> Result<Vec<Duration>>,
     mut nothing: impl FnMut(usize) -> Result<Vec<Duration>>,
-) -> Result<Summary> {
+) -> Result<Quartiles> {
     let (mut own, mut empty) = (Vec::new(), Vec::new());
     while own.len() < times {
         stop::check()?;
@@ -28,12 +40,12 @@ pub(super) fn compare(
     quartiles_above(&own, &empty).context("nothing was run")
 }
 
-/// Median and quartiles of `own`, less the median of `empty`: the extremes of so many runs are interrupts.
-fn quartiles_above(own: &[Duration], empty: &[Duration]) -> Option<Summary> {
+/// The quartiles of `own`, less the median of `empty`.
+fn quartiles_above(own: &[Duration], empty: &[Duration]) -> Option<Quartiles> {
     let (own, empty) = (sorted(own), sorted(empty));
     let base = *empty.get(empty.len() / 2)?;
     let at = |part: usize| own.get(own.len() * part / 4).map(|value| value - base);
-    Some(Summary { median: at(2)?, min: at(1)?, max: at(3)? })
+    Some(Quartiles { lower: at(1)?, median: at(2)?, upper: at(3)? })
 }
 
 fn sorted(durations: &[Duration]) -> Vec<f64> {
@@ -51,8 +63,8 @@ mod tests {
         let nanoseconds = |all: &[u64]| all.iter().copied().map(Duration::from_nanos).collect::<Vec<_>>();
         let own = nanoseconds(&[140, 160, 150, 90_000]);
         let empty = nanoseconds(&[50, 7_000, 40]);
-        let summary = quartiles_above(&own, &empty).unwrap();
-        let shown = [summary.min, summary.median, summary.max].map(|value| format!("{value:.0}"));
+        let quartiles = quartiles_above(&own, &empty).unwrap();
+        let shown = [quartiles.lower, quartiles.median, quartiles.upper].map(|value| format!("{value:.0}"));
         assert_eq!(shown, ["100", "110", "89950"]);
         assert_eq!(quartiles_above(&[], &empty), None);
     }

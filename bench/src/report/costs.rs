@@ -2,8 +2,8 @@
 
 use comfy_table::Table;
 
-use super::table::{align, new_table, number, spread};
-use crate::cost::Cost;
+use super::table::{align, new_table, number};
+use crate::cost::{Cost, Quartiles};
 
 /// Those that have something in them.
 pub(super) fn tables(cost: &Cost) -> Vec<Table> {
@@ -19,7 +19,9 @@ fn paths(cost: &Cost) -> Table {
     let mut table = new_table();
     table.set_header(["path of a frame of 64 B in UDP", "program", "ns, median (quartiles)"]);
     for path in &cost.paths {
-        table.add_row([path.path, path.program, &spread(path.nanoseconds)]);
+        let Quartiles { lower, median, upper } = path.nanoseconds;
+        let shown = format!("{median:.0} ({lower:.0}–{upper:.0})");
+        table.add_row([path.path, path.program, &shown]);
     }
     align(&mut table);
     table

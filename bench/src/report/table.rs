@@ -81,12 +81,6 @@ fn cell(results: &Results, setting: Setting, peer: Peer, figure: Figure) -> Stri
     lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-/// `median (least–most)`.
-pub(crate) fn spread(summary: Summary) -> String {
-    let range = range(summary).map(|range| format!(" ({range})"));
-    number(summary.median) + &range.unwrap_or_default()
-}
-
 /// `least–most`, if they differ.
 fn range(Summary { min, max, .. }: Summary) -> Option<String> {
     (min < max).then(|| format!("{}–{}", number(min), number(max)))
