@@ -39,7 +39,7 @@ pub struct NetNs {
 impl NetNs {
     /// Makes the namespace `ov<pid>-<n>-<label>`, with `lo` up and IPv6 addresses usable at once.
     pub fn new(label: &str) -> Result<Self> {
-        ensure!(Uid::effective().is_root(), "these tests make network namespaces: run them as root");
+        ensure!(Uid::effective().is_root(), "making network namespaces takes root");
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("ov{}-{number}-{label}", std::process::id());
         process::checked(Command::new("ip").args(["netns", "add", &name]))?;

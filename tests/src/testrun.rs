@@ -1,6 +1,6 @@
 //! Single frames through a pinned program, by `BPF_PROG_TEST_RUN`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunAttrs, TestRunOptions, TestRunResult, Xdp};
@@ -53,8 +53,7 @@ mod xdp_md {
 
 /// Runs the TC program pinned as `program` on `frame`, as if `device` of the host had received it.
 pub fn tc(instance: &Instance<'_>, program: &str, device: &str, frame: &[u8]) -> Result<Outcome> {
-    let path = pin(instance, program);
-    let program = SchedClassifier::from_pin(&path).with_context(|| path.display().to_string())?;
+    let program = pinned_tc(instance, program)?;
     run_tc(&program, &instance.host.netns, device, frame)
 }
 
@@ -66,8 +65,7 @@ pub fn tc_marked(
     mark: u32,
     frame: &[u8],
 ) -> Result<Outcome> {
-    let path = pin(instance, program);
-    let program = SchedClassifier::from_pin(&path).with_context(|| path.display().to_string())?;
+    let program = pinned_tc(instance, program)?;
     run_tc_marked(&program, &instance.host.netns, device, mark, frame)
 }
 
@@ -86,8 +84,7 @@ pub fn tc_in_turn(
     received: &[(&str, Vec<u8>)],
     times: usize,
 ) -> Result<()> {
-    let path = pin(instance, program);
-    let program = SchedClassifier::from_pin(&path).with_context(|| path.display().to_string())?;
+    let program = pinned_tc(instance, program)?;
     let netns = &instance.host.netns;
     let contexts: Vec<Vec<u8>> = received
         .iter()
@@ -104,15 +101,59 @@ pub fn tc_in_turn(
     })
 }
 
+/// The TC program pinned as `program`.
+pub fn pinned_tc(instance: &Instance<'_>, program: &str) -> Result<SchedClassifier> {
+    let path = pin(instance, program);
+    SchedClassifier::from_pin(&path).with_context(|| path.display().to_string())
+}
+
+/// The XDP program pinned as `program`.
+pub fn pinned_xdp(instance: &Instance<'_>, program: &str) -> Result<Xdp> {
+    let path = pin(instance, program);
+    Xdp::from_pin(&path, XdpAttachType::Interface).with_context(|| path.display().to_string())
+}
+
+/// Gives a TC program a fresh copy of `frame` so many times, as if `device` had received it; how long it took each time.
+pub fn time_tc(
+    program: &SchedClassifier,
+    netns: &NetNs,
+    device: &str,
+    frame: &[u8],
+    times: usize,
+) -> Result<Vec<Duration>> {
+    let context = of_words(&tc_context(netns.ifindex(device)?));
+    let run = || Ok(program.test_run(fresh(frame, &context))?.duration);
+    netns.enter(|| (0..times).map(|_| run()).collect::<Result<_>>().context("BPF_PROG_TEST_RUN"))
+}
+
+/// The same with an XDP program. The kernel takes only a device whose receive queues know XDP, as those of a veth do while
+/// a native program is attached.
+pub fn time_xdp(
+    program: &Xdp,
+    netns: &NetNs,
+    device: &str,
+    frame: &[u8],
+    times: usize,
+) -> Result<Vec<Duration>> {
+    let context = of_words(&xdp_context(frame, netns.ifindex(device)?)?);
+    let run = || Ok(program.test_run(fresh(frame, &context))?.duration);
+    netns.enter(|| (0..times).map(|_| run()).collect::<Result<_>>().context("BPF_PROG_TEST_RUN"))
+}
+
+fn fresh<'a>(frame: &'a [u8], context: &'a [u8]) -> TestRunOptions<'a> {
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(frame);
+    options.ctx_in = Some(context);
+    options
+}
+
 fn of_words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
 /// Runs the XDP program pinned as `program` on `frame`, as if `device` of the host had received it.
 pub fn xdp(instance: &Instance<'_>, program: &str, device: &str, frame: &[u8]) -> Result<Outcome> {
-    let path = pin(instance, program);
-    let program =
-        Xdp::from_pin(&path, XdpAttachType::Interface).with_context(|| path.display().to_string())?;
+    let program = pinned_xdp(instance, program)?;
     run_xdp(&program, &instance.host.netns, device, frame)
 }
 
@@ -120,9 +161,7 @@ pub fn xdp(instance: &Instance<'_>, program: &str, device: &str, frame: &[u8]) -
 /// kernel insists on multiples of four bytes. The program that the frame goes through is `from_uplink_xdp`, which lets
 /// what is no packet of a tunnel pass as it is.
 pub fn receive(instance: &Instance<'_>, device: &str, metadata: &[u8], frame: &[u8]) -> Result<()> {
-    let path = pin(instance, "from_uplink_xdp");
-    let program =
-        Xdp::from_pin(&path, XdpAttachType::Interface).with_context(|| path.display().to_string())?;
+    let program = pinned_xdp(instance, "from_uplink_xdp")?;
     let netns = &instance.host.netns;
     let bytes = [metadata, frame].concat();
     let mut context = [0_u32; xdp_md::WORDS];
@@ -171,13 +210,18 @@ fn tc_context(ifindex: u32) -> [u32; sk_buff::WORDS] {
 /// The kernel takes a device only once its receive queues know XDP, as those of a veth do while a native
 /// program is attached or GRO is on; with another device the frame seems to come from `lo`.
 pub(crate) fn run_xdp(program: &Xdp, netns: &NetNs, device: &str, frame: &[u8]) -> Result<Outcome> {
-    let mut context = [0_u32; xdp_md::WORDS];
-    context[xdp_md::DATA_END] = u32::try_from(frame.len())?;
-    context[xdp_md::INGRESS_IFINDEX] = netns.ifindex(device)?;
+    let context = xdp_context(frame, netns.ifindex(device)?)?;
     netns.enter(|| {
         run(frame, Some(&context), |options| Ok(program.test_run(options)?))
             .or_else(|_| run(frame, None, |options| Ok(program.test_run(options)?)))
     })
+}
+
+fn xdp_context(frame: &[u8], ifindex: u32) -> Result<[u32; xdp_md::WORDS]> {
+    let mut context = [0; xdp_md::WORDS];
+    context[xdp_md::DATA_END] = u32::try_from(frame.len())?;
+    context[xdp_md::INGRESS_IFINDEX] = ifindex;
+    Ok(context)
 }
 
 fn pin(instance: &Instance<'_>, program: &str) -> PathBuf {

@@ -21,6 +21,8 @@ pub struct Underlay {
     /// Segmentation, aggregation and checksum offloads of the links between hosts. Off, every frame on
     /// them is at most one MTU long and has real checksums, as on a wire.
     pub offloads: bool,
+    /// Whether hosts merge received packets of a flow (GRO), even where `offloads` are off.
+    pub aggregation: bool,
     /// Whether hosts know each other's MAC addresses from the start, instead of by ARP and ND.
     pub static_neighbours: bool,
     /// MTU of the links between hosts.
@@ -37,7 +39,7 @@ impl Underlay {
     /// A plain underlay, with offloads, an MTU of 1500, and neighbours to be found.
     #[must_use]
     pub const fn over(family: Family) -> Self {
-        Self { family, offloads: true, static_neighbours: false, mtu: 1500 }
+        Self { family, offloads: true, aggregation: false, static_neighbours: false, mtu: 1500 }
     }
 
     /// The same, with frames of at most one MTU with real checksums, as on a wire.
@@ -137,6 +139,9 @@ impl Lab {
         }
         for host in &self.hosts {
             set_offloads(&host.netns, &host.uplink, underlay.offloads)?;
+            if underlay.aggregation {
+                host.netns.run(&["ethtool", "-K", &host.uplink, "gro", "on"])?;
+            }
         }
         Ok(())
     }

@@ -18,8 +18,7 @@ use overlay_tests::{
 const VNI: u32 = 100;
 const TRANSFER: usize = 4 << 20;
 /// Frames of at most one MTU with real checksums, as on a wire.
-const WIRE: Underlay =
-    Underlay { offloads: false, static_neighbours: false, mtu: 1500, family: Family::Ipv4 };
+const WIRE: Underlay = Underlay { offloads: false, ..Underlay::over(Family::Ipv4) };
 
 /// Host 1 is ours, with settings for the segment, host 2 the kernel's, with options for its vxlan device; a workload each.
 struct Pair<'a> {

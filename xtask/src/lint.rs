@@ -51,7 +51,8 @@ fn formatting() -> Command {
 
 fn clippy() -> Command {
     let mut cargo = process::cargo();
-    cargo.args(["clippy", "--workspace", "--exclude", "overlay-ebpf", "--all-targets"]);
+    cargo.args(["clippy", "--workspace", "--exclude", "overlay-ebpf"]);
+    cargo.args(["--exclude", "overlay-bench-ebpf", "--all-targets"]);
     cargo.args(["--", "-D", "warnings"]);
     cargo
 }
@@ -64,7 +65,8 @@ fn clippy_ebpf() -> Command {
     let mut command = Command::new("rustup");
     command
         .current_dir(binary::workspace())
-        .args(["run", toolchain::NAME, "cargo", "clippy", "--release", "-p", "overlay-ebpf"])
+        .args(["run", toolchain::NAME, "cargo", "clippy", "--release"])
+        .args(["-p", "overlay-ebpf", "-p", "overlay-bench-ebpf"])
         .args(["--target", &format!("{target}-unknown-none"), "-Z", "build-std=core"])
         .args(["--", "-D", "warnings"])
         .env("RUSTC_BOOTSTRAP", "1")

@@ -1,5 +1,6 @@
-//! Project tasks: `cargo xtask setup | run | test | lint`.
+//! Project tasks: `cargo xtask setup | run | test | lint | bench`.
 
+mod bench;
 mod binary;
 mod lint;
 mod process;
@@ -39,6 +40,13 @@ enum Task {
     },
     /// Check formatting, clippy with warnings denied, and file lengths
     Lint,
+    /// Measure `overlay` against the kernel's own ways; `bench --help` tells more
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments of the bench
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -57,5 +65,6 @@ fn perform(task: Task) -> Result<()> {
         Task::Run { args } => run::run(&args),
         Task::Test { args } => test::test(&args),
         Task::Lint => lint::lint(),
+        Task::Bench { args } => bench::bench(&args),
     }
 }

@@ -17,8 +17,8 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     }
     setup::for_running(true)?;
     let mut cargo = process::cargo();
-    // `overlay-ebpf` builds for BPF only.
-    cargo.args(["test", "--workspace", "--exclude", "overlay-ebpf"]);
+    // Those build for BPF only.
+    cargo.args(["test", "--workspace", "--exclude", "overlay-ebpf", "--exclude", "overlay-bench-ebpf"]);
     let overlay = binary::build()?;
     let figures = overlay.with_file_name("figures.txt");
     let _ = fs::remove_file(&figures);

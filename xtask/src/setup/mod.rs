@@ -10,13 +10,13 @@ pub(crate) mod toolchain;
 
 use anyhow::{Result, bail};
 
-use self::toolchain::Compiler;
+use self::{programs::Caller, toolchain::Compiler};
 use crate::process::say;
 
 /// What is wanted beside the compiler and `bpf-linker`, which every task needs.
 #[derive(Clone, Copy)]
 struct Wants {
-    programs: bool,
+    programs: Option<Caller>,
     clippy: bool,
 }
 
@@ -26,7 +26,7 @@ struct Wants {
 ///
 /// When something is missing and cannot be installed here; says what to do.
 pub(crate) fn everything() -> Result<()> {
-    let compiler = ensure(Wants { programs: true, clippy: true })?;
+    let compiler = ensure(Wants { programs: Some(Caller::Bench), clippy: true })?;
     say(&format!("set up: toolchain {} is {compiler}", toolchain::NAME));
     Ok(())
 }
@@ -37,7 +37,17 @@ pub(crate) fn everything() -> Result<()> {
 ///
 /// As [`everything`].
 pub(crate) fn for_running(programs: bool) -> Result<()> {
+    let programs = programs.then_some(Caller::Tests);
     ensure(Wants { programs, clippy: false }).map(drop)
+}
+
+/// Sets up for building and measuring.
+///
+/// # Errors
+///
+/// As [`everything`].
+pub(crate) fn for_measuring() -> Result<()> {
+    ensure(Wants { programs: Some(Caller::Bench), clippy: false }).map(drop)
 }
 
 /// Sets up for linting.
@@ -46,13 +56,13 @@ pub(crate) fn for_running(programs: bool) -> Result<()> {
 ///
 /// As [`everything`].
 pub(crate) fn for_linting() -> Result<()> {
-    ensure(Wants { programs: false, clippy: true }).map(drop)
+    ensure(Wants { programs: None, clippy: true }).map(drop)
 }
 
 fn ensure(wants: Wants) -> Result<Compiler> {
     let mut packages = Vec::new();
-    if wants.programs {
-        packages.extend(programs::missing_packages());
+    if let Some(caller) = wants.programs {
+        packages.extend(programs::missing_packages(caller));
     }
     let found = toolchain::find()?;
     match &found {
@@ -64,7 +74,7 @@ fn ensure(wants: Wants) -> Result<Compiler> {
     }
     apt::install(&packages)?;
 
-    let absent = if wants.programs { programs::missing() } else { Vec::new() };
+    let absent = wants.programs.map(programs::missing).unwrap_or_default();
     if !absent.is_empty() {
         bail!("installed but not on PATH: {}; is /usr/sbin on it?", absent.join(", "));
     }

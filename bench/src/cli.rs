@@ -1,0 +1,194 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use crate::{
+    peer::Peer,
+    probe::Probe,
+    setting::{Outer, Setting},
+};
+
+/// Measure overlay against the kernel's own ways to do the same, on this machine.
+///
+/// Two hosts and a workload behind each, in network namespaces, are set up for every peer; all are measured in turn, in
+/// rotating order, several rounds long. Ratios are taken within each round, so that what slows the machine down for a while
+/// does no harm. Needs root, and a machine with nothing else to do.
+#[derive(Parser, Debug)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench", version = None)]
+pub(crate) struct Options {
+    /// The essential in less than 90 seconds: two rounds of what the targets are about
+    #[arg(long)]
+    quick: bool,
+    /// How often everything is measured [default: 5; 2 with --quick]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+    /// How long each measurement takes [default: 2; 1 with --quick]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
+    seconds: Option<u32>,
+    /// Settings of the underlay [default: all]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "SETTING")]
+    setting: Vec<Setting>,
+    /// What tunnel packets are
+    #[arg(long, value_enum, default_value_t = Outer::Ipv4, value_name = "FAMILY")]
+    outer: Outer,
+    /// Peers [default: all; with --quick kernel, floor, ours-off]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER")]
+    peer: Vec<Peer>,
+    /// What to measure [default: all; with --quick tcp1, udp64, rr, cost]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
+    only: Vec<What>,
+    /// Write all figures as JSON, to stdout instead of the tables for -
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Draw the figures
+    #[arg(long, value_name = "FILE.svg")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Write the ratios as a baseline
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+    /// Compare ratios with a baseline, and fail if one is worse by more than the margin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) check: Option<PathBuf>,
+    /// How much worse than the baseline a ratio may be, in percent [default: what the baseline says]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) margin: Option<u32>,
+}
+
+/// What `--only` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Probe(Probe),
+    Cost,
+}
+
+impl ValueEnum for What {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self::Probe(Probe::Tcp1),
+            Self::Probe(Probe::Tcp4),
+            Self::Probe(Probe::Udp64),
+            Self::Probe(Probe::Rr),
+            Self::Probe(Probe::RrLoad),
+            Self::Probe(Probe::Crr),
+            Self::Cost,
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        match self {
+            Self::Probe(probe) => probe.to_possible_value(),
+            Self::Cost => Some(clap::builder::PossibleValue::new("cost").help(
+                "Nanoseconds of each program on each of its paths, and of those that run under traffic",
+            )),
+        }
+    }
+}
+
+/// What shall be measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Settings, one after the other.
+    pub(crate) settings: Vec<Setting>,
+    /// What tunnel packets are.
+    pub(crate) outer: Outer,
+    /// Peers, in turn.
+    pub(crate) peers: Vec<Peer>,
+    /// Measurements of each.
+    pub(crate) probes: Vec<Probe>,
+    /// Whether programs are measured by themselves.
+    pub(crate) cost: bool,
+    /// How often.
+    pub(crate) rounds: u32,
+    /// How long each measurement takes.
+    pub(crate) seconds: u32,
+    /// Whether to be content with less.
+    pub(crate) quick: bool,
+}
+
+impl Plan {
+    /// How many rates a search may try.
+    pub(crate) const fn trials(&self) -> u32 {
+        if self.quick { 3 } else { 6 }
+    }
+}
+
+impl Options {
+    /// What these options ask for.
+    pub(crate) fn plan(&self) -> Plan {
+        const QUICK_PEERS: &[Peer] = &[Peer::Kernel, Peer::Floor, Peer::OURS];
+        const QUICK_PROBES: &[Probe] = &[Probe::Tcp1, Probe::Udp64, Probe::Rr];
+        let (peers, probes) = if self.quick {
+            (QUICK_PEERS, QUICK_PROBES)
+        } else {
+            (Peer::value_variants(), Probe::value_variants())
+        };
+        let chosen = self.only.iter().filter_map(|what| match what {
+            What::Probe(probe) => Some(*probe),
+            What::Cost => None,
+        });
+        Plan {
+            settings: or_else(&self.setting, Setting::value_variants()),
+            outer: self.outer,
+            peers: or_else(&self.peer, peers),
+            probes: if self.only.is_empty() { probes.to_vec() } else { once_each(chosen) },
+            cost: self.only.is_empty() || self.only.contains(&What::Cost),
+            rounds: self.rounds.unwrap_or(if self.quick { 2 } else { 5 }),
+            seconds: self.seconds.unwrap_or(if self.quick { 1 } else { 2 }),
+            quick: self.quick,
+        }
+    }
+}
+
+fn or_else<T: Copy + PartialEq>(chosen: &[T], otherwise: &[T]) -> Vec<T> {
+    once_each(if chosen.is_empty() { otherwise } else { chosen }.iter().copied())
+}
+
+fn once_each<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut once = Vec::new();
+    for value in values {
+        if !once.contains(&value) {
+            once.push(value);
+        }
+    }
+    once
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn plan(words: &[&str]) -> Plan {
+        Options::parse_from([&["bench"], words].concat()).plan()
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn without_words_everything_is_measured() {
+        let plan = plan(&[]);
+        assert_eq!((plan.settings.len(), plan.peers.len(), plan.probes.len()), (2, 6, 6));
+        assert!(plan.cost && plan.rounds == 5);
+    }
+
+    #[test]
+    fn what_is_chosen_is_measured_once() {
+        let plan =
+            plan(&["--only", "udp64,tcp1,udp64", "--peer", "floor", "--peer", "floor", "--rounds", "7"]);
+        assert_eq!(plan.probes, [Probe::Udp64, Probe::Tcp1]);
+        assert_eq!((plan.peers, plan.rounds, plan.cost), (vec![Peer::Floor], 7, false));
+    }
+
+    #[test]
+    fn words_go_before_quick() {
+        let plan = plan(&["--quick", "--rounds", "3", "--only", "cost"]);
+        assert_eq!((plan.rounds, plan.seconds), (3, 1));
+        assert!(plan.probes.is_empty() && plan.cost);
+    }
+}

@@ -1,0 +1,53 @@
+//! `cargo xtask bench`: `overlay` against the kernel's own ways to do the same, on one machine.
+
+#![expect(clippy::cast_precision_loss, reason = "no count here is large enough, and three digits are shown")]
+
+mod baseline;
+mod cli;
+mod cost;
+mod cpus;
+mod figure;
+mod peer;
+mod probe;
+mod programs;
+mod progress;
+mod report;
+mod results;
+mod rounds;
+mod setting;
+mod stats;
+mod stop;
+mod targets;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser as _;
+use nix::unistd::Uid;
+
+use crate::{baseline::Baseline, cli::Options, cpus::Cpus, report::Run};
+
+fn main() -> ExitCode {
+    match perform(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(options: &Options) -> Result<()> {
+    ensure!(Uid::effective().is_root(), "network namespaces and eBPF programs take root: run it as root");
+    // Before all the measuring, not after it.
+    overlay_tests::overlay::binary().context("this is for `cargo xtask bench` to run")?;
+    let plan = options.plan();
+    if let Some(path) = &options.check {
+        Baseline::load(path)?.fits(&plan)?;
+    }
+    stop::watch()?;
+    let cpus = Cpus::choose()?;
+    let results = rounds::run(&plan, cpus)?;
+    let cost = cost::measure(&plan, cpus)?;
+    report::report(&Run { plan: &plan, cpus, results: &results, cost: &cost }, options)
+}
