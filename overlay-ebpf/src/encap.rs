@@ -9,7 +9,7 @@ use overlay_common::{
         outer,
         traits::{self, Traits},
     },
-    maps::{next_hop::NextHop, segment::Segment, vtep::Vtep},
+    maps::{next_hop::NextHop, path_mtu::IPV6_MIN, segment::Segment, vtep::Vtep},
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         counters::{self, Size},
         drops, flooding, vteps,
     },
-    next_hop::{self, Way},
+    next_hop::{self, Load, Way},
     packet::Packet as _,
     redirect,
     skb::{Room, Skb},
@@ -108,6 +108,13 @@ impl Inner {
     pub(crate) fn fits(&self, segment: &Segment) -> bool {
         let ethernet_len = (eth::LEN + self.frame.tags_len()) as u32;
         segment.mtu().is_none_or(|mtu| self.largest <= u32::from(mtu) + ethernet_len)
+    }
+
+    /// Whether nobody can ask its sender for less: every path has to carry it (RFC 8200, section 5).
+    #[inline(always)]
+    fn is_smallest(&self) -> bool {
+        let ethernet_len = (eth::LEN + self.frame.tags_len()) as u32;
+        self.frame.payload() == Payload::Ipv6 && self.largest <= u32::from(IPV6_MIN) + ethernet_len
     }
 
     /// The same with its sum, for VTEPs that want checksums.
@@ -218,7 +225,8 @@ impl Target {
             return Err(DropReason::GsoChecksum);
         }
         let ip_len = inner.largest + outer::overhead(vtep.family()) as u32;
-        let way = next_hop::find(skb, id, vtep, ip_len, inner.fields.flow_hash, inner.now)?;
+        let load = Load { ip_len, heeds_told: !inner.is_smallest() };
+        let way = next_hop::find(skb, id, vtep, load, inner.fields.flow_hash, inner.now)?;
         Ok(Self { id, vtep, way })
     }
 

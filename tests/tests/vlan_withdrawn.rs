@@ -34,8 +34,7 @@ fn no_frame_leaves_a_trunk_without_its_tag_while_it_is_withdrawn() -> Result<()>
         [&["port", "vlan", "del", "t1", "10:1000"][..], &["port", "del", "t1"]].into_iter().enumerate()
     {
         traffic::ping(&site.red.netns, red.v4.into(), 3)?;
-        let frame =
-            Ethernet::new(red.mac, site.red.mac, ETHER_EXPERIMENT).frame(&[u8::try_from(round)?; 60]);
+        let frame = Ethernet::new(red.mac, site.red.mac, ETHER_EXPERIMENT).frame(&[u8::try_from(round)?; 60]);
         let is_tagged = |bytes: &[u8]| bytes.get(18..) == frame.get(14..);
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
