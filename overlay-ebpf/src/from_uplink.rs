@@ -6,7 +6,7 @@ use overlay_common::{
     header::{
         eth::{self, Payload},
         ipv4, ipv6,
-        vlan::{self, Tags},
+        vlan::{LEN, MAX_KEPT, Tags},
     },
     maps::{
         fdb::Place,
@@ -34,10 +34,11 @@ use crate::{
     path_mtu,
     skb::Skb,
     verdict::{Outcome, Verdict},
+    vlan,
 };
 
 /// Bytes of the VLAN tags that a frame can keep.
-const TAGS_LEN: u32 = (vlan::MAX_KEPT * vlan::LEN) as u32;
+const TAGS_LEN: u32 = (MAX_KEPT * LEN) as u32;
 
 /// Delivers a packet of one of our tunnels to the ports of its segment; anything else passes.
 #[inline(always)]
@@ -45,7 +46,7 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     receive::<false>(skb)
 }
 
-/// The same for a packet that [`handle`] found VLAN tags in, and a segment that keeps them.
+/// The same for a packet that [`handle`] found VLAN tags in, or one on that says a priority.
 #[inline(always)]
 pub(crate) fn handle_tagged(skb: &mut Skb) -> Outcome {
     receive::<true>(skb)
@@ -63,7 +64,10 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
     {
         // Without its outer headers the frame must not pass any more.
         if skb.has_vlan_tag() {
-            return Err(DropReason::OuterVlan);
+            if skb.is_of_vlan() {
+                return Err(DropReason::OuterVlan);
+            }
+            vlan::pop(skb)?;
         }
         let (segment, _) = match arrival.look(skb, 0, |device, source, destination| {
             Key::from_member(device, vni, vtep, source, destination)
@@ -74,7 +78,14 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
         let tunnel = Tunnel::stripped(vni, segment, vtep);
         return switch::<false>(skb, tunnel, Span { start: 0, end: None }, arrival);
     }
-    if skb.has_vlan_tag() || !(skb.is_to_host() || skb.is_to_group()) {
+    if !(skb.is_to_host() || skb.is_to_group()) {
+        return Ok(Verdict::NotOurs);
+    }
+    if skb.has_vlan_tag() && (!TAGGED || skb.is_of_vlan()) {
+        if !skb.is_of_vlan() {
+            // Without the program, the packet passes all the same.
+            let _ = jumps::jump(skb, Jump::TaggedFromUplink);
+        }
         return Ok(Verdict::NotOurs);
     }
     let tags_len = if TAGGED { TAGS_LEN } else { 0 };
@@ -95,7 +106,7 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
     }
     match recognised {
         Ok(Some((tunnel, span))) => switch::<TAGGED>(skb, tunnel, span, arrival),
-        Ok(None) if !TAGGED && path_mtu::is_news(skb) => {
+        Ok(None) if path_mtu::is_news(skb) => {
             // Without the program, the packet passes all the same.
             let _ = jumps::jump(skb, Jump::PathMtuFromUplink);
             Ok(Verdict::NotOurs)
@@ -166,6 +177,9 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival
         }
         parsed => parsed?,
     };
+    if TAGGED && !tags.is_empty() && !segment.keeps_vlan() {
+        return Err(DropReason::InnerVlan);
+    }
     // What is read back the verifier takes for any tags at once.
     skb.hand_over_tags(tags);
     let frame = if TAGGED { frame.with_tags(skb.tags_handed_over()) } else { frame };
@@ -182,6 +196,9 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival
     }
     let congestion = ecn::change(skb, span.start + frame.network_offset(), frame.payload(), outer_tos)?;
     let packets = skb.packets();
+    if TAGGED && skb.has_vlan_tag() {
+        vlan::pop(skb)?;
+    }
     strip(skb, span, &frame)?;
     congestion.apply(skb, frame.payload()).map_err(|_| DropReason::DecapFailed)?;
     if let Some(mark) = mark {

@@ -35,6 +35,9 @@ const PACKET_HOST: u32 = 0;
 /// `PACKET_MULTICAST` of the same file.
 const PACKET_MULTICAST: u32 = 2;
 
+/// The bits of a VLAN's id in a tag's control information.
+const VID: u32 = 0xfff;
+
 /// `-EALREADY`: the skb is marked encapsulated already.
 const EALREADY: i64 = -114;
 
@@ -124,6 +127,13 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn has_vlan_tag(&self) -> bool {
         self.fields().vlan_present != 0
+    }
+
+    /// Whether that tag names a VLAN. One that does not says a priority, and the frame is taken as one without (IEEE 802.1Q,
+    /// section 6.9.1; `__netif_receive_skb_core` in `net/core/dev.c`).
+    #[inline(always)]
+    pub(crate) fn is_of_vlan(&self) -> bool {
+        self.has_vlan_tag() && self.fields().vlan_tci & VID != 0
     }
 
     /// Whether the outer frame was addressed to this host.
