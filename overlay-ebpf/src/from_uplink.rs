@@ -27,7 +27,7 @@ use crate::{
     maps::{
         config,
         counters::{self, Size},
-        flows, generation, jumps, segments, uplinks,
+        flows, generation, jumps, members, segments, uplinks, vteps,
     },
     mark::Mark,
     packet::{self, Packet as _},
@@ -73,6 +73,8 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
             Key::from_member(device, vni, vtep, source, destination)
         }) {
             Some(known) => known,
+            // The tunnel can have been removed since XDP took the packet in.
+            None if !is_member(vni, vtep) => return Err(DropReason::NotAMember),
             None => (segments::get(vni).ok_or(DropReason::UnknownVni)?, vtep),
         };
         let tunnel = Tunnel::stripped(vni, segment, vtep);
@@ -150,6 +152,12 @@ impl Arrival {
             }
         }
     }
+}
+
+/// Whether the VTEP `id` may send into segment `vni`.
+#[inline(always)]
+fn is_member(vni: Vni, id: VtepId) -> bool {
+    vteps::get(id).is_some_and(|vtep| members::get(vni, vtep.remote()) == Some(id))
 }
 
 /// Segment and sender of a frame whose outer headers XDP took off.
