@@ -104,6 +104,8 @@ drop_reasons! {
     NoListeners = "no-listeners",
     /// A VTEP that spoke to a segment with a multicast group, when as many had come by themselves as there can be.
     TooManyMembers = "too-many-members",
+    /// A frame to a group that is for one link only, as PAUSE, LACP, 802.1X and LLDP are (IEEE 802.1Q, table 8-1).
+    ReservedMac = "reserved-mac",
 }
 
 impl DropReason {

@@ -195,6 +195,7 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival
     let place = arrival.place(skb, &tunnel, &frame);
     match place {
         Some(Place::Vtep(_)) => return Err(DropReason::TunnelToTunnel),
+        None if destination.is_reserved() => return Err(DropReason::ReservedMac),
         None if !destination.is_group() && !segment.flood() => return Err(DropReason::UnknownUnicast),
         None if !flood_to_ports::has_ports(vni) => return Err(DropReason::NoReceivers),
         Some(Place::Port { .. }) | None => {}
