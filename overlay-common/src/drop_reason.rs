@@ -106,6 +106,8 @@ drop_reasons! {
     TooManyMembers = "too-many-members",
     /// Something on the device behind which packets have been cut up that is no packet of ours.
     Stray = "stray",
+    /// A frame to a group that is for one link only, as PAUSE, LACP, 802.1X and LLDP are (IEEE 802.1Q, table 8-1).
+    ReservedMac = "reserved-mac",
 }
 
 impl DropReason {

@@ -32,6 +32,18 @@ impl MacAddr {
         self.0[0] & 1 != 0
     }
 
+    /// Whether it is for one link only: 01-80-C2-00-00-01 to 0F (IEEE 802.1Q, table 8-1), such as PAUSE, LACP, 802.1X and LLDP.
+    ///
+    /// 01-80-C2-00-00-00 is not: who takes no part in the spanning tree lets its messages through, or bridges on both sides
+    /// would miss a loop. The kernel's bridge has it so too (`br_handle_frame` in `net/bridge/br_input.c`).
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_reserved(self) -> bool {
+        let [a, b, c, d, e, f] = self.0;
+        let differs = (a ^ 0x01) | (b ^ 0x80) | (c ^ 0xc2) | d | e | (f & 0xf0);
+        differs == 0 && f != 0
+    }
+
     /// Whether it is all zeros.
     #[inline(always)]
     #[must_use]
@@ -104,6 +116,17 @@ mod tests {
         assert!(MacAddr::default().is_zero());
         assert!(!MacAddr::new([1, 0, 0x5e, 0, 0, 1]).is_station());
         assert!(MacAddr::new([2, 0, 0, 0, 0, 1]).is_station());
+    }
+
+    #[test]
+    fn reserved() {
+        for last in 0..=u8::MAX {
+            assert_eq!(MacAddr::new([1, 0x80, 0xc2, 0, 0, last]).is_reserved(), (1..16).contains(&last));
+        }
+        for other in [[1, 0x80, 0xc2, 0, 1, 2], [0, 0x80, 0xc2, 0, 0, 2], [1, 0x80, 0xc2, 1, 0, 2], [0xff; 6]]
+        {
+            assert!(!MacAddr::new(other).is_reserved());
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use overlay_common::{
     maps::{
         fdb::Place,
         jump::Jump,
+        next_hop::{LOTS, Slot},
         segment::{ClampMss, Segment},
     },
 };
@@ -23,7 +24,7 @@ use overlay_common::{
 use crate::{
     clock, examine,
     frame::Frame,
-    maps::{fdb, flood, jumps, notices, segments},
+    maps::{fdb, flood, jumps, notices, segments, vteps},
     packet::Packet as _,
     skb::Skb,
     too_big,
@@ -117,7 +118,9 @@ fn clamp(
     let most = match segment.clamp_mss() {
         ClampMss::Off => None,
         ClampMss::To(mss) => Some(mss),
-        ClampMss::ToPath => fitting(skb, segment, headers, vtep, now),
+        ClampMss::ToPath => {
+            vtep.and_then(|id| fitting(skb, segment, frame, id, now)).map(|room| mss(room, headers))
+        }
     };
     match most {
         Some(most) => lower(skb, at, most.max(tcp::MIN_MSS)),
@@ -125,11 +128,47 @@ fn clamp(
     }
 }
 
-/// The MSS that fits the path of the tunnel to or from `vtep`, behind so many bytes of headers.
+/// The MSS for IP packets of `room` bytes, so many of which are headers.
 #[inline(always)]
-fn fitting(skb: &Skb, segment: &Segment, headers: u32, vtep: Option<VtepId>, now: u64) -> Option<u16> {
-    let room = too_big::room(skb, segment, vtep?, now)?;
-    Some(room.saturating_sub(headers) as u16)
+fn mss(room: u32, headers: u32) -> u16 {
+    room.saturating_sub(headers) as u16
+}
+
+/// The largest IP packet that fits the path of the tunnel to or from the VTEP `id`: of equal-cost ones every one, for the flow
+/// the other way is another.
+#[inline(always)]
+fn fitting(skb: &Skb, segment: &Segment, frame: &Frame, id: VtepId, now: u64) -> Option<u32> {
+    let vtep = vteps::get(id)?;
+    if !vtep.is_multipath() {
+        return too_big::room_by(skb, segment, frame, (id, vtep, Slot::new(id)), now);
+    }
+    let mut paths = Paths { skb, segment, frame, id, now, room: u32::MAX };
+    let pointer = ptr::from_mut(&mut paths).cast();
+    // SAFETY: `look_at_path` takes the `Paths` that it is given here, which outlives the loop.
+    unsafe { bpf_loop(LOTS, look_at_path as *mut c_void, pointer, 0) };
+    (paths.room != u32::MAX).then_some(paths.room)
+}
+
+/// A walk along the paths of all lots of flows to a VTEP.
+struct Paths<'a> {
+    skb: &'a Skb,
+    segment: &'a Segment,
+    frame: &'a Frame,
+    id: VtepId,
+    now: u64,
+    /// What fits all of them so far.
+    room: u32,
+}
+
+unsafe extern "C" fn look_at_path(lot: u64, paths: *mut c_void) -> i64 {
+    // SAFETY: `fitting` passes `Paths`.
+    let paths = unsafe { &mut *paths.cast::<Paths<'_>>() };
+    if let Some(vtep) = vteps::get(paths.id) {
+        let path = (paths.id, vtep, Slot::of_flow(paths.id, lot as u32));
+        let room = too_big::room_by(paths.skb, paths.segment, paths.frame, path, paths.now);
+        paths.room = paths.room.min(room.unwrap_or(u32::MAX));
+    }
+    0
 }
 
 /// Lowers the MSS option in the TCP header at `at` to `most`; the checksum stays right, also where it is still to be filled

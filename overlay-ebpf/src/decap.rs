@@ -71,12 +71,12 @@ struct Addressed {
 /// Recognises a packet for one of our segments from one of its members. `Ok(None)`: it is not ours.
 ///
 /// A packet that a `vxlan` device of the kernel serves is not ours either. `foreign` tells whether somebody listens on
-/// the UDP port; it is asked only about a packet that no segment of ours can be found for. `known` is asked first about a
+/// the port of the UDP header at an offset; it is asked only about a packet that no segment of ours can be found for. `known` is asked first about a
 /// packet to us alone, by segment and sender, and where its inner frame starts: the segment's settings, and the sender's id.
 #[inline(always)]
 pub(crate) fn recognise<P: Packet>(
     packet: &P,
-    foreign: impl FnOnce(&P) -> bool,
+    foreign: impl FnOnce(&P, usize) -> bool,
     known: impl FnOnce(&P, Vni, UnderlayAddr, usize) -> Option<(&'static Segment, VtepId)>,
 ) -> Result<Option<(Tunnel, Span)>, DropReason> {
     let Some(addressed) = config::get().and_then(|config| addressed(packet, config)) else {
@@ -92,7 +92,7 @@ pub(crate) fn recognise<P: Packet>(
         Some((segment, _)) => (vni?, segment),
         None => match vni.and_then(|vni| Ok((vni, segments::get(vni).ok_or(DropReason::UnknownVni)?))) {
             Ok(found) => found,
-            Err(_) if addressed.to_group || foreign(packet) => return Ok(None),
+            Err(_) if addressed.to_group || foreign(packet, udp_at) => return Ok(None),
             Err(reason) => return Err(reason),
         },
     };

@@ -9,7 +9,7 @@ use overlay_common::{
         outer,
         traits::{self, Traits},
     },
-    maps::{config::Config, next_hop::NextHop, segment::Segment, vtep::Vtep},
+    maps::{config::Config, next_hop::NextHop, path_mtu::IPV6_MIN, segment::Segment, vtep::Vtep},
 };
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         counters::{self, Size},
         flooding, vteps,
     },
-    next_hop::{self, Way},
+    next_hop::{self, Load, Way},
     packet::Packet as _,
     redirect,
     skb::{Room, Skb},
@@ -113,6 +113,13 @@ impl Inner {
         segment.mtu().is_none_or(|mtu| self.largest <= u32::from(mtu) + ethernet_len)
     }
 
+    /// Whether nobody can ask its sender for less: every path has to carry it (RFC 8200, section 5).
+    #[inline(always)]
+    fn is_smallest(&self) -> bool {
+        let ethernet_len = (eth::LEN + self.frame.tags_len()) as u32;
+        self.frame.payload() == Payload::Ipv6 && self.largest <= u32::from(IPV6_MIN) + ethernet_len
+    }
+
     /// The same for VTEPs that want checksums: with its sum, or with what will cut it up first.
     #[inline(always)]
     pub(crate) fn with_sum(self, skb: &Skb, sum: u16) -> Self {
@@ -189,7 +196,8 @@ impl Target {
             return Err(DropReason::GsoChecksum);
         }
         let ip_len = inner.largest + outer::overhead(vtep.family()) as u32;
-        let way = next_hop::find(skb, id, vtep, ip_len, inner.fields.flow_hash, inner.now)?;
+        let load = Load { ip_len, heeds_told: !inner.is_smallest() };
+        let way = next_hop::find(skb, id, vtep, load, inner.fields.flow_hash, inner.now)?;
         Ok(Self { id, vtep, way })
     }
 

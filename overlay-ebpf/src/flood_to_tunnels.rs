@@ -59,7 +59,7 @@ fn measure(skb: *mut __sk_buff, vni: u32, sum: u32) -> u64 {
             let frame = Frame::handed_over(&skb)?;
             let inner = flooding::inner().ok_or(DropReason::EncapFailed)?;
             *inner = Inner::new(&mut skb, vni, segment, frame, clock::now())?.with_sum(&skb, sum as u16);
-            Ok(())
+            if inner.fits(segment) { Ok(()) } else { Err(DropReason::TooBig) }
         });
     match measured {
         Ok(()) => 1,

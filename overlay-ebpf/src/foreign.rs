@@ -15,28 +15,25 @@ use network_types::{
 };
 use overlay_common::{
     UnderlayAddr,
-    header::{
-        eth::{self, Payload},
-        ipv4, ipv6,
-    },
+    header::eth::{self, Payload},
 };
 
 use crate::{packet::Packet as _, skb::Skb};
 
-/// Whether a socket on this host receives the UDP packet. A `vxlan` device is one as long as it is up.
+/// Whether a socket on this host receives the packet whose UDP header is at `udp_at`, which may be its first fragment. A `vxlan` device is one as long as it is up.
 #[inline(always)]
-pub(crate) fn listens(skb: &Skb) -> bool {
+pub(crate) fn listens(skb: &Skb, udp_at: usize) -> bool {
     match skb.get::<EthHdr>(0).map(eth::payload) {
-        Some(Payload::Ipv4) => listens_ipv4(skb).unwrap_or(false),
-        Some(Payload::Ipv6) => listens_ipv6(skb).unwrap_or(false),
+        Some(Payload::Ipv4) => listens_ipv4(skb, udp_at).unwrap_or(false),
+        Some(Payload::Ipv6) => listens_ipv6(skb, udp_at).unwrap_or(false),
         _ => false,
     }
 }
 
 #[inline(always)]
-fn listens_ipv4(skb: &Skb) -> Option<bool> {
+fn listens_ipv4(skb: &Skb, udp_at: usize) -> Option<bool> {
     let ip = skb.get::<Ipv4Hdr>(eth::LEN)?;
-    let udp = skb.get::<UdpHdr>(eth::LEN + ipv4::header_len(ip)?)?;
+    let udp = skb.get::<UdpHdr>(udp_at)?;
     let tuple = Ipv4Tuple {
         saddr: u32::from_ne_bytes(ip.src_addr),
         daddr: u32::from_ne_bytes(ip.dst_addr),
@@ -47,9 +44,9 @@ fn listens_ipv4(skb: &Skb) -> Option<bool> {
 }
 
 #[inline(always)]
-fn listens_ipv6(skb: &Skb) -> Option<bool> {
+fn listens_ipv6(skb: &Skb, udp_at: usize) -> Option<bool> {
     let ip = skb.get::<Ipv6Hdr>(eth::LEN)?;
-    let udp = skb.get::<UdpHdr>(eth::LEN + ipv6::LEN)?;
+    let udp = skb.get::<UdpHdr>(udp_at)?;
     let tuple = Ipv6Tuple {
         saddr: UnderlayAddr::from_ipv6(ip.src_addr).words(),
         daddr: UnderlayAddr::from_ipv6(ip.dst_addr).words(),

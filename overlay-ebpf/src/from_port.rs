@@ -142,6 +142,7 @@ fn forward<const AGAIN: bool>(
             counters::sent(vni, None, frame.size(skb));
             deliver::to_port(skb, vni, segment, (to, peer), &frame)
         }
+        None if destination.is_reserved() => Err(DropReason::ReservedMac),
         None if destination.is_group() || segment.flood() => {
             skb.hand_over(vni.get());
             let is_about_groups = groups::concerns(segment, &frame);

@@ -6,7 +6,7 @@ use overlay_common::{
     header::{
         eth::{self, Payload},
         ipv4, ipv6,
-        vlan::{self, Tags},
+        vlan::{LEN, MAX_KEPT, Tags},
     },
     maps::{
         fdb::Place,
@@ -27,17 +27,18 @@ use crate::{
     maps::{
         config,
         counters::{self, Size},
-        flows, generation, jumps, segments, uplinks,
+        flows, generation, jumps, members, segments, uplinks, vteps,
     },
     mark::Mark,
     packet::{self, Packet as _},
     path_mtu,
     skb::Skb,
     verdict::{Outcome, Verdict},
+    vlan,
 };
 
 /// Bytes of the VLAN tags that a frame can keep.
-const TAGS_LEN: u32 = (vlan::MAX_KEPT * vlan::LEN) as u32;
+const TAGS_LEN: u32 = (MAX_KEPT * LEN) as u32;
 
 /// Delivers a packet of one of our tunnels to the ports of its segment; anything else passes.
 #[inline(always)]
@@ -45,7 +46,7 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     receive::<false>(skb)
 }
 
-/// The same for a packet that [`handle`] found VLAN tags in, and a segment that keeps them.
+/// The same for a packet that [`handle`] found VLAN tags in, or one on that says a priority.
 #[inline(always)]
 pub(crate) fn handle_tagged(skb: &mut Skb) -> Outcome {
     receive::<true>(skb)
@@ -63,18 +64,30 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
     {
         // Without its outer headers the frame must not pass any more.
         if skb.has_vlan_tag() {
-            return Err(DropReason::OuterVlan);
+            if skb.is_of_vlan() {
+                return Err(DropReason::OuterVlan);
+            }
+            vlan::pop(skb)?;
         }
         let (segment, _) = match arrival.look(skb, 0, |device, source, destination| {
             Key::from_member(device, vni, vtep, source, destination)
         }) {
             Some(known) => known,
+            // The tunnel can have been removed since XDP took the packet in.
+            None if !is_member(vni, vtep) => return Err(DropReason::NotAMember),
             None => (segments::get(vni).ok_or(DropReason::UnknownVni)?, vtep),
         };
         let tunnel = Tunnel::stripped(vni, segment, vtep);
         return switch::<false>(skb, tunnel, Span { start: 0, end: None }, arrival);
     }
-    if skb.has_vlan_tag() || !(skb.is_to_host() || skb.is_to_group()) {
+    if !(skb.is_to_host() || skb.is_to_group()) {
+        return Ok(Verdict::NotOurs);
+    }
+    if skb.has_vlan_tag() && (!TAGGED || skb.is_of_vlan()) {
+        if !skb.is_of_vlan() {
+            // Without the program, the packet passes all the same.
+            let _ = jumps::jump(skb, Jump::TaggedFromUplink);
+        }
         return Ok(Verdict::NotOurs);
     }
     let tags_len = if TAGGED { TAGS_LEN } else { 0 };
@@ -95,7 +108,7 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
     }
     match recognised {
         Ok(Some((tunnel, span))) => switch::<TAGGED>(skb, tunnel, span, arrival),
-        Ok(None) if !TAGGED && path_mtu::is_news(skb) => {
+        Ok(None) if path_mtu::is_news(skb) => {
             // Without the program, the packet passes all the same.
             let _ = jumps::jump(skb, Jump::PathMtuFromUplink);
             Ok(Verdict::NotOurs)
@@ -141,6 +154,12 @@ impl Arrival {
     }
 }
 
+/// Whether the VTEP `id` may send into segment `vni`.
+#[inline(always)]
+fn is_member(vni: Vni, id: VtepId) -> bool {
+    vteps::get(id).is_some_and(|vtep| members::get(vni, vtep.remote()) == Some(id))
+}
+
 /// Segment and sender of a frame whose outer headers XDP took off.
 #[inline(always)]
 fn unmark(skb: &mut Skb) -> Option<(Vni, VtepId)> {
@@ -166,6 +185,9 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival
         }
         parsed => parsed?,
     };
+    if TAGGED && !tags.is_empty() && !segment.keeps_vlan() {
+        return Err(DropReason::InnerVlan);
+    }
     // What is read back the verifier takes for any tags at once.
     skb.hand_over_tags(tags);
     let frame = if TAGGED { frame.with_tags(skb.tags_handed_over()) } else { frame };
@@ -173,6 +195,7 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival
     let place = arrival.place(skb, &tunnel, &frame);
     match place {
         Some(Place::Vtep(_)) => return Err(DropReason::TunnelToTunnel),
+        None if destination.is_reserved() => return Err(DropReason::ReservedMac),
         None if !destination.is_group() && !segment.flood() => return Err(DropReason::UnknownUnicast),
         None if !flood_to_ports::has_ports(vni) => return Err(DropReason::NoReceivers),
         Some(Place::Port { .. }) | None => {}
@@ -182,6 +205,9 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival
     }
     let congestion = ecn::change(skb, span.start + frame.network_offset(), frame.payload(), outer_tos)?;
     let packets = skb.packets();
+    if TAGGED && skb.has_vlan_tag() {
+        vlan::pop(skb)?;
+    }
     strip(skb, span, &frame)?;
     congestion.apply(skb, frame.payload()).map_err(|_| DropReason::DecapFailed)?;
     if let Some(mark) = mark {

@@ -61,7 +61,7 @@ fn strippable(context: &XdpContext) -> Option<(Mark, usize)> {
         return None;
     }
     let (tunnel, Span { start, end: None }) =
-        decap::recognise(context, |_| true, |_, _, _, _| None).ok()??
+        decap::recognise(context, |_, _| true, |_, _, _, _| None).ok()??
     else {
         return None;
     };

@@ -60,28 +60,43 @@ impl Way {
     }
 }
 
+/// What has to get through.
+#[derive(Clone, Copy)]
+pub(crate) struct Load {
+    /// The length of the largest outer IP packet that will be sent, in bytes.
+    pub(crate) ip_len: u32,
+    /// Whether it has to fit what the underlay told, too: anybody can tell that.
+    pub(crate) heeds_told: bool,
+}
+
+/// The place of the next hop of a flow to `vtep`, by its hash, where equal-cost routes share flows out.
+#[inline(always)]
+pub(crate) fn slot_of(id: VtepId, vtep: &Vtep, flow_hash: u32) -> Slot {
+    if vtep.is_multipath() { Slot::of_flow(id, flow_hash) } else { Slot::new(id) }
+}
+
 /// Finds the way to `vtep`: this CPU's last answer from the kernel's FIB while that is fresh, else a new one.
 ///
-/// `ip_len` is the length of the largest outer IP packet that will be sent, in bytes; `flow_hash` tells flows apart, where
-/// equal-cost routes share them out; `now` is nanoseconds of the monotonic clock.
+/// `flow_hash` tells flows apart, where equal-cost routes share them out; `now` is nanoseconds of the monotonic clock.
 #[inline(always)]
 pub(crate) fn find(
     skb: &Skb,
     id: VtepId,
     vtep: &Vtep,
-    ip_len: u32,
+    load: Load,
     flow_hash: u32,
     now: u64,
 ) -> Result<Way, DropReason> {
-    let slot = if vtep.is_multipath() { Slot::of_flow(id, flow_hash) } else { Slot::new(id) };
+    let slot = slot_of(id, vtep, flow_hash);
     let hop = next_hops::get(slot).ok_or(DropReason::UnknownVtep)?;
     if !hop.is_of(slot) || !hop.is_fresh(now) {
         if !vtep.is_group() {
-            return look_up(skb, id, vtep, slot, hop, now, ip_len);
+            return look_up(skb, id, vtep, slot, hop, now, load);
         }
         *hop = to_group(skb, vtep, slot, now)?;
     }
-    if hop.mtu() != 0 && ip_len > u32::from(hop.mtu()) {
+    let mtu = if load.heeds_told { hop.mtu() } else { hop.fib_mtu() };
+    if mtu != 0 && load.ip_len > u32::from(mtu) {
         return Err(DropReason::TooBig);
     }
     Ok(Way::resolved(hop))
@@ -97,9 +112,9 @@ fn look_up(
     slot: Slot,
     hop: &'static mut NextHop,
     now: u64,
-    ip_len: u32,
+    Load { ip_len, heeds_told }: Load,
 ) -> Result<Way, DropReason> {
-    if ip_len > u32::from(path_mtus::get(id, now)) {
+    if heeds_told && ip_len > u32::from(path_mtus::get(id, now)) {
         return Err(DropReason::TooBig);
     }
     // Who floods has no stack for it.
@@ -133,26 +148,28 @@ fn look_up(
     }
 }
 
-/// The largest outer IP packet, in bytes, that gets to `vtep` as far as anybody knows; `None`: nobody does.
+/// The largest outer IP packet, in bytes, that gets to `vtep` as far as anybody knows, by the next hop of `slot`; `None`:
+/// nobody does. If the underlay told less than `least`, that counts as `least`.
 #[inline(always)]
-pub(crate) fn mtu(skb: &Skb, id: VtepId, vtep: &Vtep, now: u64) -> Option<u16> {
-    let slot = Slot::new(id);
+pub(crate) fn mtu(skb: &Skb, id: VtepId, vtep: &Vtep, slot: Slot, least: u16, now: u64) -> Option<u16> {
     let hop = next_hops::get(slot)?;
     if hop.is_of(slot) && hop.is_fresh(now) && hop.mtu() != 0 {
-        return Some(hop.mtu());
+        return Some(hop.fib_mtu().min(hop.mtu().max(least)));
     }
     if vtep.is_group() {
         return vtep.uplink().and_then(|uplink| skb.mtu_of(uplink).ok());
     }
-    let mut params = zeroed();
-    let mtu = match ask(skb, vtep, slot, u32::from(u16::MAX), &mut params) {
+    // Who asks for several slots has no stack for it.
+    let params = flooding::fib()?;
+    *params = zeroed();
+    let mtu = match ask(skb, vtep, slot, u32::from(u16::MAX), params) {
         // SAFETY: the kernel has replaced the length by the MTU.
         BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_FRAG_NEEDED => unsafe {
             params.__bindgen_anon_1.mtu_result
         },
-        _ => hop.mtu(),
+        _ => hop.fib_mtu(),
     };
-    Some(mtu.min(path_mtus::get(id, now))).filter(|&mtu| mtu != 0)
+    Some(mtu.min(path_mtus::get(id, now).max(least))).filter(|&mtu| mtu != 0)
 }
 
 /// A question to the FIB, not yet asked.

@@ -21,7 +21,7 @@ use overlay_common::{
     Family, IfIndex,
     header::{
         eth::{self, Payload},
-        outer,
+        ipv4, outer, udp,
     },
 };
 
@@ -34,6 +34,12 @@ use crate::{
 const PACKET_HOST: u32 = 0;
 /// `PACKET_MULTICAST` of the same file.
 const PACKET_MULTICAST: u32 = 2;
+
+/// The bits of a VLAN's id in a tag's control information.
+const VID: u32 = 0xfff;
+
+/// Bytes of the shortest headers of what can be cut up: Ethernet, IPv4 and UDP.
+const SHORTEST_HEADERS: u32 = (eth::LEN + ipv4::LEN + udp::LEN) as u32;
 
 /// `-EALREADY`: the skb is marked encapsulated already.
 const EALREADY: i64 = -114;
@@ -108,10 +114,15 @@ impl Skb {
         self.fields().gso_size
     }
 
-    /// How many frames this one counts for.
+    /// How many frames this one counts for. What a virtual machine or a program hands over to be cut up need not say (the kernel
+    /// counts the segments of such later): then as many as there are, or one more.
     #[inline(always)]
     pub(crate) fn packets(&self) -> u32 {
-        self.fields().gso_segs.max(1)
+        let (segments, size) = (self.fields().gso_segs, self.gso_size());
+        if segments != 0 || size == 0 {
+            return segments.max(1);
+        }
+        self.len().saturating_sub(SHORTEST_HEADERS).div_ceil(size).max(1)
     }
 
     /// What the frame counts for.
@@ -124,6 +135,13 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn has_vlan_tag(&self) -> bool {
         self.fields().vlan_present != 0
+    }
+
+    /// Whether that tag names a VLAN. One that does not says a priority, and the frame is taken as one without (IEEE 802.1Q,
+    /// section 6.9.1; `__netif_receive_skb_core` in `net/core/dev.c`).
+    #[inline(always)]
+    pub(crate) fn is_of_vlan(&self) -> bool {
+        self.has_vlan_tag() && self.fields().vlan_tci & VID != 0
     }
 
     /// Whether the outer frame was addressed to this host.

@@ -32,7 +32,8 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     jumps::jump(skb, program)
 }
 
-/// Finds the segment that a frame belongs to, and takes its tags off. What it returns are those that are kept.
+/// Finds the segment that a frame belongs to, and takes its tags off. What it returns are those that are kept. A frame whose
+/// only tag says a priority is one without, where tags are not kept (IEEE 802.1Q, section 6.9.1).
 #[inline(always)]
 fn admit(skb: &mut Skb, device: IfIndex, port: Port) -> Result<(Vni, &'static Segment, Tags), DropReason> {
     let first = vlan::take(skb)?;
@@ -43,6 +44,7 @@ fn admit(skb: &mut Skb, device: IfIndex, port: Port) -> Result<(Vni, &'static Se
     } else {
         let (untagged, unkept) = match (port.is_trunk(), first) {
             (true, None) => (DropReason::UntaggedFrame, DropReason::InnerVlan),
+            (true, Some(tag)) if tag.is_priority() => (DropReason::UntaggedFrame, DropReason::UnmappedVlan),
             (true, Some(_)) => (DropReason::UnmappedVlan, DropReason::UnmappedVlan),
             (false, _) => (DropReason::UnknownPort, DropReason::InnerVlan),
         };
@@ -51,8 +53,8 @@ fn admit(skb: &mut Skb, device: IfIndex, port: Port) -> Result<(Vni, &'static Se
         (vni, tags, unkept)
     };
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
-    if !tags.is_empty() && !segment.keeps_vlan() {
-        return Err(unkept);
+    if tags.is_empty() || segment.keeps_vlan() {
+        return Ok((vni, segment, tags));
     }
-    Ok((vni, segment, tags))
+    if tags.is_priority() { Ok((vni, segment, Tags::NONE)) } else { Err(unkept) }
 }

@@ -11,12 +11,12 @@ use overlay_common::{
         ipv4::{self, Fragment},
         ipv6, outer,
     },
-    maps::{path_mtu::IPV6_MIN, segment::Segment},
+    maps::{next_hop::Slot, path_mtu::IPV6_MIN, segment::Segment, vtep::Vtep},
 };
 
 use crate::{
     checksum::Sum,
-    clock, deliver,
+    clock, deliver, flow_hash,
     frame::Frame,
     maps::{answers, drops, notices, scratch, segments, vteps},
     next_hop,
@@ -43,7 +43,7 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
     let vtep = skb.handed_over_vtep().ok_or(DropReason::UnknownVtep)?;
-    let room = room(skb, segment, vtep, now).ok_or(DropReason::TooBig)?;
+    let room = room(skb, segment, &frame, vtep, now).ok_or(DropReason::TooBig)?;
     let answered = match frame.payload() {
         Payload::Ipv4 => answer_ipv4(skb, device, &frame, room, now),
         Payload::Ipv6 => answer_ipv6(skb, device, &frame, room, now),
@@ -55,13 +55,29 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     deliver::to_port(skb, vni, segment, (device, false), &frame)
 }
 
-/// The largest IP packet of a workload that fits its segment and, behind the VLAN tags that the frame keeps, the path to the
-/// VTEP `id`, in bytes.
+/// The largest IP packet of the workload's flow that fits its segment and the path to the VTEP `id`, in bytes.
 #[inline(always)]
-pub(crate) fn room(skb: &Skb, segment: &Segment, id: VtepId, now: u64) -> Option<u32> {
+fn room(skb: &Skb, segment: &Segment, frame: &Frame, id: VtepId, now: u64) -> Option<u32> {
     let vtep = vteps::get(id)?;
-    let overhead = (outer::overhead(vtep.family()) + eth::LEN + skb.tags_handed_over().len()) as u32;
-    let room = u32::from(next_hop::mtu(skb, id, vtep, now)?).checked_sub(overhead)?;
+    let slot = next_hop::slot_of(id, vtep, flow_hash::of(skb, frame));
+    room_by(skb, segment, frame, (id, vtep, slot), now)
+}
+
+/// The largest IP packet of a workload that fits its segment and, behind the VLAN tags that the frame keeps, the path to a VTEP
+/// by the next hop of a slot, in bytes.
+#[inline(always)]
+pub(crate) fn room_by(
+    skb: &Skb,
+    segment: &Segment,
+    frame: &Frame,
+    (id, vtep, slot): (VtepId, &Vtep, Slot),
+    now: u64,
+) -> Option<u32> {
+    let overhead = outer::overhead(vtep.family()) + eth::LEN + skb.tags_handed_over().len();
+    // A workload cannot be told less over IPv6, so what was told of the path must not take that from it.
+    let least = if frame.payload() == Payload::Ipv6 { IPV6_MIN + overhead as u16 } else { 0 };
+    let mtu = next_hop::mtu(skb, id, vtep, slot, least, now)?;
+    let room = u32::from(mtu).checked_sub(overhead as u32)?;
     Some(segment.mtu().map_or(room, |mtu| room.min(u32::from(mtu))))
 }
 

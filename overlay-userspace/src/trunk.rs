@@ -122,11 +122,15 @@ pub(crate) fn map_of(instance: &Instance, device: IfIndex, port: Port) -> Result
 ///
 /// # Errors
 ///
-/// Fails if a map is full; what was done is for [`unmap`].
+/// Fails if a map is full; what was done is for [`unmap`] and [`unmark`].
 pub(crate) fn map(instance: &Instance, device: IfIndex, added: &VlanMap) -> Result<()> {
     let (mut vlans, mut tags) = (maps::vlans(instance)?, maps::tags(instance)?);
-    for (vid, vni) in added.iter() {
+    for (_, vni) in added.iter() {
         mark(instance, vni, true)?;
+    }
+    // Programs that go by a segment's former settings end before a station can be behind the trunk.
+    grace::wait(instance)?;
+    for (vid, vni) in added.iter() {
         tags.put(TagKey::new(device, vni), &vid.get().into())?;
         vlans.put(VlanKey::new(device, vid), &vni.get())?;
         maps::flood::change(instance, vni, |list| list.add_port(device))?;
@@ -134,7 +138,8 @@ pub(crate) fn map(instance: &Instance, device: IfIndex, added: &VlanMap) -> Resu
     Ok(())
 }
 
-/// Takes VLANs of a trunk port out of their segments. The stations behind them stay.
+/// Takes VLANs of a trunk port out of their segments. The stations behind them stay, and until they are gone so do the marks of
+/// the segments ([`unmark`]): a frame for such a station, in a segment without the mark, would leave without a tag.
 pub(crate) fn unmap(instance: &Instance, device: IfIndex, removed: &VlanMap) -> Result<()> {
     let (mut vlans, mut tags) = (maps::vlans(instance)?, maps::tags(instance)?);
     for (vid, vni) in removed.iter() {
@@ -146,7 +151,14 @@ pub(crate) fn unmap(instance: &Instance, device: IfIndex, removed: &VlanMap) -> 
         tags.remove(TagKey::new(device, vni))?;
         mdb::forget_listener(instance, vni, Listener::Port(device))?;
     }
-    let left = tags.entries()?;
+    Ok(())
+}
+
+/// Notes that no trunk port has a VLAN for these segments, where that is so, when no station is behind one any more.
+pub(crate) fn unmark(instance: &Instance, removed: &VlanMap) -> Result<()> {
+    let left = maps::tags(instance)?.entries()?;
+    // Programs that saw one still go by the segment's settings.
+    grace::wait(instance)?;
     for (_, vni) in removed.iter().filter(|(_, vni)| !left.keys().any(|key| key.vni() == Some(*vni))) {
         mark(instance, vni, false)?;
     }
@@ -212,13 +224,13 @@ pub fn del(instance: &Instance, name: &str, removed: &VlanMap) -> Result<()> {
 }
 
 /// Takes VLANs of a trunk port out of their segments, and then the stations behind them, when nothing learns them any more.
-fn withdraw(instance: &Instance, device: IfIndex, removed: &VlanMap) -> Result<()> {
+pub(crate) fn withdraw(instance: &Instance, device: IfIndex, removed: &VlanMap) -> Result<()> {
     unmap(instance, device, removed)?;
     grace::wait(instance)?;
     for (_, vni) in removed.iter() {
         maps::fdb::purge(instance, Removal::ALL.vni(vni).port(device))?;
     }
-    Ok(())
+    unmark(instance, removed)
 }
 
 /// The device, native segment and VLANs of a trunk port, whose device has to be there.

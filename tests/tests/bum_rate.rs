@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use overlay_common::DropReason;
+use overlay_common::{DropReason, Family};
 use overlay_tests::{
-    frame::{ETHER_EXPERIMENT, Ethernet, Mac},
+    frame::{ETHER_EXPERIMENT, ETHER_IPV4, Ethernet, IP_TCP, Ipv4, Mac, Network as _, Tcp},
     mesh,
     overlay::USAGE,
+    tap::{Offload, Tap},
     topology::{Lab, Underlay, Workload},
     traffic,
     wire::{Direction, Wire},
@@ -81,5 +82,37 @@ fn a_rate_that_is_none_is_refused() -> Result<()> {
     }
     let ports = lab.host(1).overlay_json(&["port", "show"])?;
     ensure!(ports[0]["bum_rate"].is_null(), "{ports}");
+    Ok(())
+}
+
+/// A virtual machine need not say how many segments it hands over as one.
+#[test]
+fn a_frame_of_many_segments_counts_for_as_many() -> Result<()> {
+    const LIMIT: u64 = 100;
+    const SIZE: u16 = 100;
+    let lab = Lab::with(2, Underlay::known(Family::Ipv4))?;
+    let instances = mesh::up(&lab, &["--xdp", "off"])?;
+    mesh::connect(&instances, VNI)?;
+    let host = lab.host(1);
+    let tap = Tap::new(&host.netns, "t1")?;
+    host.overlay(&["port", "add", "t1", "--vni", "100", "--bum-rate", &LIMIT.to_string()])?;
+    let ip = Ipv4::new([10, 1, 0, 1].into(), [10, 1, 0, 2].into(), IP_TCP);
+    let frame = |segments: usize| {
+        let data = vec![1; segments * usize::from(SIZE)];
+        let header = Tcp { checksum: Some(0x1b5f), ..Tcp::new(1000, 80) };
+        let segment = header.segment(ip.addresses(), &data);
+        let (guest, nobody) = (Mac([2, 0, 0, 0, 3, 3]), Mac([2, 0, 0, 0, 9, 9]));
+        Ethernet::new(guest, nobody, ETHER_IPV4).frame(&ip.packet(&segment))
+    };
+    let offload = Offload { checksum: Some((34, 16)), segments: Some((1, 54, SIZE)) };
+    let dropped = |sent: usize| {
+        let before = host.drops()?;
+        tap.send(&frame(sent), offload)?;
+        let drops = host.drops_since(&before)?;
+        anyhow::Ok(drops.get(DropReason::BumRate.name()).copied().unwrap_or_default())
+    };
+    // What is too much at once is paid for later.
+    ensure!(dropped(600)? == 0);
+    ensure!(dropped(2)? == 1, "600 segments at once did not count");
     Ok(())
 }

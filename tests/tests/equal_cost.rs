@@ -1,13 +1,16 @@
 //! Equal-cost routes to a remote VTEP: flows are shared out among them, and each flow keeps to one.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, thread, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use overlay_common::{DropReason, Notice};
 use overlay_tests::{
     dialogue::Dialogue,
+    frame::{ETHER_IPV4, Ethernet, IP_TCP, IP_UDP, Ipv4, Network as _, Tcp, Udp},
     overlay::Instance,
     topology::{Host, Lab, Plan, Workload, cable},
     traffic,
+    wire::{Direction, Wire},
 };
 use serde_json::json;
 
@@ -190,5 +193,61 @@ fn a_second_way_is_taken_when_it_is_there_and_its_settings_are_looked_at() -> Re
     one.netns.sysctl("ipv4/fib_multipath_hash_policy", "1")?;
     let shares = sent_while(one, || (0..FLOWS).try_for_each(|_| exchange(&workloads)))?;
     ensure!(shares.iter().all(|&share| share >= NOISE), "not shared out: {shares:?}");
+    Ok(())
+}
+
+/// Datagrams of 1450 bytes of IP, on as many flows.
+fn send_large(from: &Workload, to: &Workload, flows: u16) -> Result<()> {
+    let wire = Wire::open(&from.netns, Workload::DEVICE, Direction::In)?;
+    let ip = Ipv4::new(from.v4, to.v4, IP_UDP);
+    for port in 3000..3000 + flows {
+        let datagram = Udp::new(port, 2000).datagram(ip.addresses(), &[1; 1422]);
+        wire.send(&Ethernet::new(from.mac, to.mac, ETHER_IPV4).frame(&ip.packet(&datagram)))?;
+        // Answers are so many a second.
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// What becomes of an MSS of 1410 in a handshake.
+fn clamped(from: &Workload, to: &Workload, port: u16) -> Result<u16> {
+    let ip = Ipv4::new(from.v4, to.v4, IP_TCP);
+    let header = Tcp { offset_flags: 6 << 12 | 2, ..Tcp::new(port, 9) };
+    let segment = header.segment(ip.addresses(), &[2, 4, 5, 130]);
+    let far = Wire::open(&to.netns, Workload::DEVICE, Direction::In)?;
+    let wire = Wire::open(&from.netns, Workload::DEVICE, Direction::In)?;
+    wire.send(&Ethernet::new(from.mac, to.mac, ETHER_IPV4).frame(&ip.packet(&segment)))?;
+    let is_ours = |bytes: &[u8]| bytes.get(34..36) == Some(&port.to_be_bytes()[..]) && bytes[23] == IP_TCP;
+    let syn = far.expect("a handshake", |seen| is_ours(&seen.bytes))?.bytes;
+    let mss = syn.get(56..58).context("no MSS")?;
+    Ok(u16::from_be_bytes([mss[0], mss[1]]))
+}
+
+#[test]
+fn what_does_not_fit_its_own_path_is_answered_and_an_mss_fits_every_path() -> Result<()> {
+    const LARGE: u16 = 48;
+    for small in ["u", "x"] {
+        let lab = lab(IPV4)?;
+        let instances = up(&lab, IPV4)?;
+        let workloads = connect(&instances, IPV4)?;
+        let (one, [from, to]) = (lab.host(1), &workloads[..]) else { bail!("two workloads") };
+        from.netns.ip("link set eth0 mtu 1450")?;
+        one.netns.ip(&format!("link set {} mtu 1450", from.port))?;
+        traffic::ping(&from.netns, to.v4.into(), 5)?;
+        for host in &lab.hosts {
+            host.netns.ip(&format!("link set {small}{} mtu 1400", host.number))?;
+        }
+        let (drops, answered) = (one.drops()?, one.noticed(Notice::TooBigAnswered)?);
+        send_large(from, to, LARGE)?;
+        let too_big = one.drops_since(&drops)?.get(DropReason::TooBig.name()).copied().unwrap_or_default();
+        let answered = one.noticed(Notice::TooBigAnswered)? - answered;
+        ensure!(too_big > 8 && too_big < u64::from(LARGE) - 8, "{small}: {too_big} dropped");
+        ensure!(answered == too_big, "{small}: {too_big} dropped, {answered} answered");
+        one.overlay(&["vni", "set", "100", "--clamp-mss", "on"])?;
+        for port in 4000..4004 {
+            let mss = clamped(from, to, port)?;
+            ensure!(mss == 1400 - 50 - 40, "{small}: an MSS of {mss}");
+        }
+    }
     Ok(())
 }

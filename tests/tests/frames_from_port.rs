@@ -157,7 +157,6 @@ fn what_is_wrong_is_dropped_with_its_reason() -> Result<()> {
         (DropReason::SamePort, "to a station behind the same port", udp_frame(NOBODY, STATION, 98)),
         (DropReason::SamePort, "to itself", udp_frame(STATION, STATION, 98)),
         (DropReason::InnerVlan, "a tag", tagged(Some(7), ETHER_IPV4)),
-        (DropReason::InnerVlan, "a tag without a VLAN", tagged(Some(0), ETHER_IPV4)),
         (DropReason::InnerVlan, "a provider's tag", tagged(None, 0x88a8)),
         (DropReason::BadSourceMac, "from everyone", udp_frame(Mac::BROADCAST, REMOTE, 98)),
         (DropReason::BadSourceMac, "from a group", udp_frame(Mac([1, 0, 0x5e, 0, 0, 1]), REMOTE, 98)),

@@ -9,8 +9,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use overlay_common::{DropReason, Family};
 use overlay_tests::{
-    bench::{Bench, Fate, Hook, OTHER_PORT, PORT, SECOND_PORT, STATION, VNI, lab, lab_over, same, udp_frame},
-    frame::{Arp, ETHER_EXPERIMENT, ETHER_IPV6, Ethernet, IP_UDP, Ipv6, Mac, Network, Outer, Udp},
+    bench::{
+        Bench, Fate, Hook, OTHER_PORT, PORT, REMOTE, SECOND_PORT, STATION, VNI, lab, lab_over, same,
+        udp_frame,
+    },
+    frame::{Arp, ETHER_EXPERIMENT, ETHER_IPV6, Ethernet, IP_UDP, Ipv4, Ipv6, Mac, Network, Outer, Udp},
     over_both_families,
     process::{stay_on_one_cpu, wait_until},
     testrun::TC_REDIRECT,
@@ -211,6 +214,47 @@ fn a_next_hop_that_is_no_longer_known_goes_on_for_copies<N: Network>() -> Result
     while Instant::now() < forgotten {
         let receivers = flood(&bench, &wire, &frame)?;
         ensure!(receivers == (host_2, more.to_vec(), 0), "{receivers:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_flooded_frame_has_to_fit_its_segment() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    bench.set(&["--mtu", "1000"])?;
+    let wire = Wire::open(&lab.host(2).netns, "u2", Direction::In)?;
+    for (to, len) in [(Mac::BROADCAST, 1015), (Mac([2, 0, 0, 0, 7, 7]), 1015), (Mac::BROADCAST, 1414)] {
+        let (_, drops) = bench.run(FROM_PORT, &udp_frame(STATION, to, len))?;
+        ensure!(drops == [(DropReason::TooBig, 1)], "{to}, {len} bytes: {drops:?}");
+    }
+    let (outcome, drops) = bench.run(FROM_PORT, &udp_frame(STATION, Mac::BROADCAST, 1014))?;
+    ensure!(outcome.verdict == TC_REDIRECT && drops.is_empty(), "{drops:?}");
+    ensure!(wire.collect(|seen| Outer::<Ipv4>::parse(&seen.bytes).is_ok())?.is_empty());
+    Ok(())
+}
+
+/// 802.1Q, table 8-1.
+#[test]
+fn what_is_for_one_link_only_is_not_flooded() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "off"])?;
+    let frame = |source, last, ether_type| {
+        Ethernet::new(source, Mac([1, 0x80, 0xc2, 0, 0, last]), ether_type).frame(&[0x18; 50])
+    };
+    let (one, two) = (bench.station(PORT)?, bench.station(SECOND_PORT)?);
+    for (last, ether_type) in [(1, 0x8808), (2, 0x8809), (3, 0x888e), (14, 0x88cc), (15, 0x0027)] {
+        let reserved = Fate::Dropped(DropReason::ReservedMac);
+        bench.check(FROM_PORT, &frame(STATION, last, ether_type), &reserved)?;
+        let packet = bench.packet(&frame(REMOTE, last, ether_type), |_| {})?;
+        bench.check(Hook::Uplink("u1"), &packet, &reserved)?;
+    }
+    let is_it = |seen: &Received| seen.bytes.ends_with(&[0x18; 50]);
+    ensure!(one.collect(is_it)?.is_empty() && two.collect(is_it)?.is_empty());
+    // Others of the kind are groups like any, and so are messages of the spanning tree.
+    for last in [0, 16, 0x21] {
+        bench.run(FROM_PORT, &frame(STATION, last, 0x27))?;
+        two.expect("a copy", is_it)?;
     }
     Ok(())
 }

@@ -231,3 +231,21 @@ fn only_an_uplink_takes_packets() -> Result<()> {
     bench.table(UPLINK, &[Row::new("a packet within a frame", within, Fate::NotOurs)])?;
     bench.table(Hook::Uplink(PORT), &[Row::new("on another device", ours, Fate::NotOurs)])
 }
+
+#[test]
+fn a_first_fragment_for_somebody_else_on_our_port_passes() -> Result<()> {
+    let lab = lab_over::<Ipv6>()?;
+    let bench = Bench::<Ipv6>::over(&lab, &["--xdp", "off"])?;
+    let whole = bench.packet(&udp_frame(REMOTE, STATION, 100), |outer| outer.vxlan.vni = 77)?;
+    let (headers, datagram) = whole.split_at(14 + 40);
+    let mut first = headers.to_vec();
+    // A fragment header, of UDP, with more to come.
+    first[14 + 6] = 44;
+    let len = u16::from_be_bytes([first[18], first[19]]) + 8;
+    first[18..20].copy_from_slice(&len.to_be_bytes());
+    let first = [&first[..], &[IP_UDP, 0, 0, 1, 0, 0, 0, 9], datagram].concat();
+    bench.check(UPLINK, &first, &Fate::Dropped(DropReason::UnknownVni)).context("nobody listens")?;
+    let _socket = bench.host().netns.enter(|| Ok(std::net::UdpSocket::bind(("::", 4789))?))?;
+    bench.check(UPLINK, &whole, &Fate::NotOurs).context("whole")?;
+    bench.check(UPLINK, &first, &Fate::NotOurs).context("the first fragment")
+}

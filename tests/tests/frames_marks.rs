@@ -84,3 +84,35 @@ fn a_marked_frame_in_a_vlan_is_dropped() -> Result<()> {
     ensure!(seen.is_empty(), "it was delivered");
     Ok(())
 }
+
+#[test]
+fn a_marked_frame_with_a_tag_that_names_no_vlan_is_one_without() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "native"])?;
+    let (secret, station) = (secret(&bench)?, bench.station(PORT)?);
+    let header = Ethernet::new(NOBODY, STATION, ETHER_IPV4);
+    let tagged = Ethernet { tag: Some(0xe000), ..header.clone() };
+    testrun::receive(&bench.instance, "u1", &mark(secret, VNI), &tagged.frame(&[6; 60]))?;
+    station.expect("the frame", |received| received.bytes == header.frame(&[6; 60]))?;
+    Ok(())
+}
+
+#[test]
+fn what_xdp_took_in_before_its_tunnel_was_removed_is_dropped() -> Result<()> {
+    let lab = lab()?;
+    let bench = Bench::new(&lab, &["--xdp", "native"])?;
+    let (secret, station) = (secret(&bench)?, bench.station(PORT)?);
+    let frame = udp_frame(NOBODY, STATION, 90);
+    testrun::receive(&bench.instance, "u1", &mark(secret, VNI), &frame)?;
+    station.expect("the frame", |received| received.bytes == frame)?;
+    let (vni, remote) = (VNI.to_string(), lab.host(2).v4.to_string());
+    bench.host().overlay(&["tunnel", "del", "--vni", &vni, "--remote", &remote])?;
+    let before = bench.host().drops()?;
+    testrun::receive(&bench.instance, "u1", &mark(secret, VNI), &frame)?;
+    ensure!(station.collect(|received| received.bytes == frame)?.is_empty(), "it was delivered");
+    let dropped = bench.host().drops_since(&before)?;
+    ensure!(dropped == [(DropReason::NotAMember.name().to_owned(), 1)].into(), "{dropped:?}");
+    let stations = bench.host().overlay(&["fdb", "show", "--vni", &vni])?;
+    ensure!(!stations.contains(&NOBODY.to_string()), "{stations}");
+    Ok(())
+}

@@ -191,12 +191,13 @@ fn what_a_trunk_has_no_segment_for_is_dropped_with_its_reason() -> Result<()> {
     instance.host.overlay(&["port", "add", "t1", "--vlan", "10:1000,20:2000", "--vni", "3000"])?;
     let _other = [mesh::workload(&instance, NATIVE, 5)?, mesh::workload(&instance, RED, 5)?];
     dropped(&switch, &instance, &[tag(30)], DropReason::UnmappedVlan)?;
-    dropped(&switch, &instance, &[tag(0)], DropReason::UnmappedVlan)?;
+    dropped(&switch, &instance, &[tag(0), tag(20)], DropReason::UnmappedVlan)?;
     dropped(&switch, &instance, &[(ETHER_SERVICE_TAG, 10)], DropReason::UnmappedVlan)?;
     dropped(&switch, &instance, &[tag(10), tag(20)], DropReason::InnerVlan)?;
     instance.host.overlay(&["port", "del", "t1"])?;
     instance.host.overlay(&["port", "add", "t1", "--vlan", "10:1000"])?;
     dropped(&switch, &instance, &[], DropReason::UntaggedFrame)?;
+    dropped(&switch, &instance, &[tag(0)], DropReason::UntaggedFrame)?;
     dropped(&switch, &instance, &[tag(20)], DropReason::UnmappedVlan)
 }
 

@@ -118,6 +118,13 @@ impl Tags {
         None
     }
 
+    /// Whether they are a single one, which says a priority, but no VLAN.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_priority(self) -> bool {
+        self.outer != 0 && self.outer as u16 & VID == 0 && self.inner == 0
+    }
+
     /// Whether there are none.
     #[inline(always)]
     #[must_use]

@@ -40,6 +40,8 @@ pub struct NextHop {
     uplink: u32,
     tag: u32,
     fresh_until: u64,
+    fib_mtu: u16,
+    _padding: [u8; 6],
 }
 
 map_data!(NextHop);
@@ -92,14 +94,30 @@ impl NextHop {
     /// No addresses, never fresh. The Ethernet header says all the same what follows.
     const fn none(family: Family) -> Self {
         let unknown = MacAddr::new([0; 6]);
-        Self { ethernet: eth::header(unknown, unknown, family), mtu: 0, uplink: 0, tag: 0, fresh_until: 0 }
+        Self {
+            ethernet: eth::header(unknown, unknown, family),
+            mtu: 0,
+            uplink: 0,
+            tag: 0,
+            fresh_until: 0,
+            fib_mtu: 0,
+            _padding: [0; 6],
+        }
     }
 
     /// Out of `uplink` with the Ethernet header `ethernet`; `mtu` bounds the outer IP packet, in bytes. For `slot`.
     #[inline(always)]
     #[must_use]
     pub fn new(uplink: IfIndex, ethernet: [u8; eth::LEN], mtu: u16, now: u64, slot: Slot) -> Self {
-        Self { ethernet, mtu, uplink: uplink.get(), tag: slot.tag, fresh_until: now + FRESH_NS }
+        Self {
+            ethernet,
+            mtu,
+            uplink: uplink.get(),
+            tag: slot.tag,
+            fresh_until: now + FRESH_NS,
+            fib_mtu: mtu,
+            _padding: [0; 6],
+        }
     }
 
     /// Whether what stands in `slot` is of the packets that were to be found there.
@@ -115,7 +133,7 @@ impl NextHop {
         self.tag / LOTS == vtep.index()
     }
 
-    /// Bounds the outer IP packet by `mtu` bytes as well.
+    /// Bounds the outer IP packet by `mtu` bytes as well, as the underlay told.
     #[inline(always)]
     pub fn lower_mtu(&mut self, mtu: u16) {
         self.mtu = self.mtu.min(mtu);
@@ -154,6 +172,13 @@ impl NextHop {
     pub const fn mtu(&self) -> u16 {
         self.mtu
     }
+
+    /// The same without what the underlay told.
+    #[inline(always)]
+    #[must_use]
+    pub const fn fib_mtu(&self) -> u16 {
+        self.fib_mtu
+    }
 }
 
 #[cfg(test)]
@@ -187,6 +212,6 @@ mod tests {
         assert!(!hop.is_fresh(10 + FRESH_NS));
         assert!(!NextHop::NONE_IPV4.is_fresh(0));
         assert_eq!(NextHop::NONE_IPV6.uplink(), None);
-        assert_eq!(size_of::<NextHop>(), 32);
+        assert_eq!(size_of::<NextHop>(), 40);
     }
 }

@@ -15,7 +15,8 @@ pub const MAX_ENTRIES: usize = super::vtep::MAX_ENTRIES;
 pub const LIFETIME_S: u64 = 600;
 
 /// The smallest MTU that is taken from ICMP; one below counts as this. As the kernel has it (`net.ipv4.route.min_pmtu`),
-/// so that a forged message cannot bring traffic to a halt.
+/// so that a forged message cannot bring traffic to a halt. Packets of IPv6 workloads that none of them can make smaller
+/// ([`IPV6_MIN`]) leave whatever was told.
 pub const IPV4_MIN: u16 = 552;
 
 /// The smallest MTU of IPv6 (RFC 8200, section 5); a message that names a smaller one is discarded (RFC 8201, section 4).

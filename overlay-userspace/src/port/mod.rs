@@ -139,6 +139,7 @@ async fn settle(
             let _ = hook::detach_tc(instance, tc, link.index, FROM_PORT);
             let _ = trunk::unmap(instance, link.index, vlans);
             let _ = forget(instance, link.index);
+            let _ = trunk::unmark(instance, vlans);
         });
         trunk::map(instance, link.index, vlans)?;
     }
@@ -210,8 +211,9 @@ pub(crate) fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
     let port = ports.get(device.get())?;
     let vni = port.and_then(|port| port.vni());
     ports.remove(device.get())?;
-    if let Some(vlans) = port.map(|port| trunk::map_of(instance, device, port)).transpose()?.flatten() {
-        trunk::unmap(instance, device, &vlans)?;
+    let vlans = port.map(|port| trunk::map_of(instance, device, port)).transpose()?.flatten();
+    if let Some(vlans) = &vlans {
+        trunk::unmap(instance, device, vlans)?;
     }
     maps::bum_rates(instance)?.remove(device.get())?;
     if let Some(vni) = vni {
@@ -223,6 +225,9 @@ pub(crate) fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
     mdb::remove_where(instance, |key, _| key.listener() == Some(Listener::Port(device)))?;
     grace::wait(instance)?;
     maps::fdb::purge(instance, Removal::ALL.port(device))?;
+    if let Some(vlans) = &vlans {
+        trunk::unmark(instance, vlans)?;
+    }
     maps::learned::stop(instance, LearnedKey::port(device))
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn park(instance: &Instance, name: DeviceName, device: IfIndex, port:
 pub(crate) fn unpark(instance: &Instance, name: DeviceName, device: IfIndex) -> Result<()> {
     let vlans = waiting(instance, name)?;
     if let Err(error) = trunk::map(instance, device, &vlans) {
-        let _ = trunk::unmap(instance, device, &vlans);
+        let _ = trunk::withdraw(instance, device, &vlans);
         return Err(error);
     }
     forget_parked(instance, name)
