@@ -13,7 +13,7 @@ use overlay_common::{
     },
     maps::{
         jump::Jump,
-        mdb::{Group, LEFT_NS, LISTENER_NS, Listener, MdbEntry, MdbKey, QUERIER_NS, Subject},
+        mdb::{Group, LISTENER_NS, Listener, MdbEntry, MdbKey, QUERIER_NS, Subject},
         segment::Segment,
     },
 };
@@ -23,23 +23,26 @@ use crate::{
     clock,
     frame::Frame,
     group_message::{self, Found},
-    maps::{flooding, jumps, mdb},
+    group_query,
+    maps::{bum_rates, flooding, jumps, mdb},
     packet::Packet as _,
     skb::Skb,
     verdict::Outcome,
 };
 
-/// Records of one report that are read; what follows them is passed on, but not listened to.
+/// Records of one report that are read; where more follow, everybody gets everything for a while.
 const MAX_RECORDS: u32 = 512;
 
 /// How much of a group's time may pass before a frame to it renews it, in nanoseconds.
 const RENEW_NS: u64 = 1_000_000_000;
 
-/// Whether a frame is to a group, or about one, in a segment that looks after who listens to which.
+/// Whether a frame is to a group, or about one, in a segment that looks after who listens to which. What is behind VLAN tags
+/// that are kept is of a network of its own, where perhaps nobody asks.
 #[inline(always)]
 pub(crate) fn concerns(segment: &Segment, frame: &Frame) -> bool {
     segment.mcast_snooping()
         && frame.destination().is_group()
+        && frame.tags_len() == 0
         && matches!(frame.payload(), Payload::Ipv4 | Payload::Ipv6)
 }
 
@@ -48,8 +51,13 @@ pub(crate) fn concerns(segment: &Segment, frame: &Frame) -> bool {
 pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
     let device = skb.device().ok_or(DropReason::UnknownPort)?;
     let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
+    // Before anything is noted: nobody would hear a query that is not flooded.
+    if !bum_rates::allows(device, skb.packets(), clock::now()) {
+        return Err(DropReason::BumRate);
+    }
     let audience = judge(skb, vni, Listener::Port(device));
     audience.hand_over(skb, vni);
+    audience::note_paid(skb);
     jumps::jump(skb, Jump::FloodFromPort)
 }
 
@@ -124,9 +132,18 @@ fn hear(skb: &Skb, vni: Vni, place: Listener, found: &Found, now: u64) -> Heard 
     };
     let mut said = Said { skb, vni, place, family: found.family, now, at: 0, end: 0 };
     match message {
-        Message::Query { within, is_general } => {
-            if is_general {
-                said.query(within, found.has_source);
+        Message::Query { within } => {
+            if group_query::is_heard(skb, found, None) {
+                said.query(within);
+            }
+            return Heard::Query;
+        }
+        Message::GroupQuery { group, within } => {
+            if group_query::is_heard(skb, found, Some(group))
+                && let Some(group) = Group::new(group)
+                && let Some(time) = group_query::time_to_answer(skb, found, within)
+            {
+                group_query::shorten(vni, group, now + time);
             }
             return Heard::Query;
         }
@@ -138,9 +155,14 @@ fn hear(skb: &Skb, vni: Vni, place: Listener, found: &Found, now: u64) -> Heard 
                 Family::Ipv6 => (mld::REPORT_LEN, record_ipv6),
             };
             (said.at, said.end) = ((found.at + head) as u32, (found.at + found.len) as u32);
-            let count = u32::from(count).min(MAX_RECORDS);
+            let count = u32::from(count);
             // SAFETY: the callback takes the `Said` that it is given here, which outlives the loop.
-            unsafe { bpf_loop(count, record as *mut c_void, ptr::from_mut(&mut said).cast(), 0) };
+            unsafe {
+                bpf_loop(count.min(MAX_RECORDS), record as *mut c_void, ptr::from_mut(&mut said).cast(), 0)
+            };
+            if count > MAX_RECORDS && said.at < said.end {
+                said.give_up(LISTENER_NS);
+            }
         }
     }
     Heard::Report
@@ -219,7 +241,8 @@ impl Said<'_> {
         };
         *key = MdbKey::new(self.vni, Subject::Listener(group, self.place));
         match change {
-            Change::None => {}
+            // Others may listen at its place: those who ask about the group find out.
+            Change::Leave | Change::None => {}
             Change::Join => {
                 let is_noted = self.lasts(key, LISTENER_NS);
                 key.set_subject_to_group();
@@ -228,13 +251,8 @@ impl Said<'_> {
                 } else if let Some(known) = mdb::entry_mut(key) {
                     // There is no room to note it: everybody gets the group.
                     known.set_from(self.now + LISTENER_NS);
-                }
-            }
-            Change::Leave => {
-                if let Some(entry) = mdb::entry_mut(key)
-                    && entry.until() > self.now + LEFT_NS
-                {
-                    entry.set_until(self.now + LEFT_NS);
+                } else {
+                    self.give_up(LISTENER_NS);
                 }
             }
         }
@@ -254,7 +272,7 @@ impl Said<'_> {
     /// Notes a query: somebody looks after the listeners. When that is new, they are all known only after they have
     /// answered.
     #[inline(always)]
-    fn query(&self, within: u64, has_source: bool) {
+    fn query(&self, within: u64) {
         let key = MdbKey::new(self.vni, Subject::Querier(self.family));
         let (from, until) = (self.now + within, self.now + QUERIER_NS);
         if let Some(entry) = mdb::entry_mut(&key) {
@@ -265,8 +283,18 @@ impl Said<'_> {
         } else {
             mdb::add(&key, &MdbEntry::new(from, until));
         }
-        if has_source {
-            self.lasts(&MdbKey::new(self.vni, Subject::Router(self.family, self.place)), QUERIER_NS);
+        if !self.lasts(&MdbKey::new(self.vni, Subject::Router(self.family, self.place)), QUERIER_NS) {
+            self.give_up(QUERIER_NS);
+        }
+    }
+
+    /// Has everybody get everything for so long: there is somebody who cannot be noted.
+    #[inline(always)]
+    fn give_up(&self, time: u64) {
+        let Some(key) = flooding::mdb_key() else { return };
+        *key = MdbKey::new(self.vni, Subject::Querier(self.family));
+        if let Some(querier) = mdb::entry_mut(key) {
+            querier.set_from(self.now + time);
         }
     }
 }

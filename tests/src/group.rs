@@ -46,7 +46,8 @@ pub fn igmp(from: Mac, source: Ipv4Addr, to: (Mac, Ipv4Addr), mut message: Vec<u
 }
 
 /// A frame with an MLD message behind a router alert, the checksum of which is filled in.
-fn mld(from: Mac, source: Ipv6Addr, to: (Mac, Ipv6Addr), mut message: Vec<u8>) -> Vec<u8> {
+#[must_use]
+pub fn mld(from: Mac, source: Ipv6Addr, to: (Mac, Ipv6Addr), mut message: Vec<u8>) -> Vec<u8> {
     let len = u8::try_from(message.len()).expect("a short message");
     let sum = checksum(&[&source.octets(), &to.1.octets(), &[0, len, 0, 58], &message]);
     message[2..4].copy_from_slice(&sum);
@@ -69,6 +70,22 @@ pub fn query(family: Family, from: &Workload) -> Vec<u8> {
             let everyone = (Mac([0x33, 0x33, 0, 0, 0, 1]), [0xff02, 0, 0, 0, 0, 0, 0, 1].into());
             let message = [&[130, 0, 0, 0, 0, 100, 0, 0][..], &[0; 16]].concat();
             mld(from.mac, [0xfe80, 0, 0, 0, 0, 0, 0, 1].into(), everyone, message)
+        }
+    }
+}
+
+/// What a querier asks about the group alone, with answers within a second.
+#[must_use]
+pub fn group_query(family: Family, from: &Workload) -> Vec<u8> {
+    let (group, mac) = group(family);
+    match group {
+        IpAddr::V4(group) => {
+            let message = [&[0x11, 10, 0, 0][..], &group.octets()].concat();
+            igmp(from.mac, from.v4, (mac, group), message)
+        }
+        IpAddr::V6(group) => {
+            let message = [&[130, 0, 0, 0, 3, 0xe8, 0, 0][..], &group.octets()].concat();
+            mld(from.mac, [0xfe80, 0, 0, 0, 0, 0, 0, 1].into(), (mac, group), message)
         }
     }
 }
