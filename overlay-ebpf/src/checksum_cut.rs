@@ -20,7 +20,7 @@ use overlay_common::{
 use crate::{
     clock, decap, inner_sum,
     maps::{vtep_ids, vteps},
-    next_hop,
+    next_hop::{self, Load},
     packet::Packet as _,
     redirect,
     skb::Skb,
@@ -46,8 +46,9 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     }
     let _ = skb.pull(LOOKED_AT.min(skb.len()));
     let Addressed { id, vtep, flow_label } = addressed(skb).ok_or(DropReason::Stray)?;
-    let ip_len = skb.len() - eth::LEN as u32;
-    let way = next_hop::find(skb, id, vtep, ip_len, flow_label, clock::now())?;
+    // What the underlay told was heeded before it was cut up.
+    let load = Load { ip_len: skb.len() - eth::LEN as u32, heeds_told: false };
+    let way = next_hop::find(skb, id, vtep, load, flow_label, clock::now())?;
     let hop = match way.hop {
         Some(hop) if way.is_resolved => hop,
         _ => &NextHop::NONE_IPV6,
