@@ -46,6 +46,10 @@ pub fn igmp(from: Mac, source: Ipv4Addr, to: (Mac, Ipv4Addr), mut message: Vec<u
 }
 
 /// A frame with an MLD message behind a router alert, the checksum of which is filled in.
+///
+/// # Panics
+///
+/// With more than 255 bytes of message.
 #[must_use]
 pub fn mld(from: Mac, source: Ipv6Addr, to: (Mac, Ipv6Addr), mut message: Vec<u8>) -> Vec<u8> {
     let len = u8::try_from(message.len()).expect("a short message");

@@ -109,7 +109,7 @@ fn time(bench: &Bench<'_>, nothing: &mut Programs, case: &Case<'_>, times: usize
     );
     let (netns, frame) = (&bench.host().netns, &case.frame);
     match case.hook {
-        Hook::Port(device) | Hook::Uplink(device) => {
+        Hook::Port(device) | Hook::Uplink(device) | Hook::Exit(device) => {
             let program = testrun::pinned_tc(&bench.instance, case.program)?;
             let empty = nothing.tc("nothing")?;
             let run = |program, times| testrun::time_tc(program, netns, device, frame, times);
