@@ -139,6 +139,10 @@ impl Pass<'_> {
     async fn serve(&mut self, wanted: &mut Wanted, link: &Link) -> Result<()> {
         let kind = Kind::of(&wanted.device);
         let had = wanted.device.index();
+        if had.is_none() && wanted.device.is_created() {
+            // What was made is gone, and this one is somebody else's.
+            wanted.device = Device::new(wanted.device.role());
+        }
         let served = match wanted.device.role() {
             Role::Uplink(choice) => self.serve_uplink(link, choice).await,
             Role::Port(port) => self.serve_port(wanted.name, link, port).await,
