@@ -70,9 +70,13 @@ pub async fn add(
     member: &Membership,
     limits: Limits,
 ) -> Result<()> {
-    let key = devices::name(name)?;
     let link = netlink.link(name).await?;
+    // It may have been named by an alternative name.
+    let key = devices::name(&link.name)?;
     member.refuse_taken(instance, key)?;
+    if maps::ports(instance)?.get(link.index.get())?.is_some() {
+        return Err(Error::Conflict(format!("{} is a port already; see `overlay port show`", link.name)));
+    }
     let port = limits.of(member.port(checked(instance, &link)?));
     let added = settle(instance, netlink, &link, (key, Device::new(Role::Port(port))), member).await;
     if added.is_err() {
