@@ -14,7 +14,7 @@ use nix::{
 
 use crate::{
     error::{Context as _, Error, Result},
-    netns,
+    netns, say,
 };
 
 /// Where it is mounted.
@@ -58,7 +58,7 @@ fn mount_once() -> Result<()> {
     }
     mount(Some("bpf"), MOUNT_POINT, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
         .context(|| format!("cannot mount the BPF filesystem; try `mount -t bpf bpf {MOUNT_POINT}`"))?;
-    eprintln!("overlay: mounted the BPF filesystem on {MOUNT_POINT}");
+    say::aside(format_args!("mounted the BPF filesystem on {MOUNT_POINT}"));
     Ok(())
 }
 

@@ -27,7 +27,7 @@ use crate::{
     maps::{self, vteps::Vteps},
     mdb,
     netlink::{Netlink, Route},
-    segment,
+    say, segment,
     undo::Undo,
 };
 
@@ -123,10 +123,10 @@ pub async fn add(
     netlink.manage_neighbour(route.device, route.via).await?;
     undo.disarm();
     if settings.udp_checksum {
-        eprintln!(
-            "overlay: --udp6-csum: several packets in one from a workload are dropped as gso-checksum; `ethtool -K DEV tso off \
+        say::aside(format_args!(
+            "--udp6-csum: several packets in one from a workload are dropped as gso-checksum; `ethtool -K DEV tso off \
              gso off` on its device avoids them"
-        );
+        ));
     }
     Ok(())
 }
@@ -198,7 +198,7 @@ fn refuse_other_port(vtep: &Vtep, remote: IpAddr, port: u16) -> Result<()> {
 async fn route(instance: &Instance, netlink: &Netlink, remote: IpAddr) -> Result<Route> {
     let uplinks = maps::uplinks(instance)?.entries()?;
     let Some(route) = netlink.route(remote).await else {
-        eprintln!("overlay: there is no route to {remote} yet; packets are dropped until there is one");
+        say::aside(format_args!("there is no route to {remote} yet; packets are dropped until there is one"));
         let first = uplinks.into_keys().next().and_then(IfIndex::new);
         let device = first.ok_or_else(|| Error::Failed("this instance has no uplink".to_owned()))?;
         return Ok(Route { device, via: remote, source: None });

@@ -17,7 +17,7 @@ use crate::{
     agent, down,
     error::{Context as _, Error, Result},
     instance::Instance,
-    logs,
+    logs, say,
     up::{self, Settings},
 };
 
@@ -134,11 +134,11 @@ impl Run {
         up::check_same(&instance, &settings)?;
         let _logs = logs::follow(&instance, session.verbose)?;
         drop(instance);
-        println!("overlay: instance {name} {}", if is_ours { "is up" } else { "was up, and goes on" });
+        say::line(format_args!("instance {name} {}", if is_ours { "is up" } else { "was up, and goes on" }));
         tokio::select! {
             ended = agent::run(&name) => {
                 ended?;
-                println!("overlay: instance {name} was taken down, and needs no agent");
+                say::line(format_args!("instance {name} was taken down, and needs no agent"));
                 return Ok(());
             }
             _ = terminate.recv() => {}
@@ -146,9 +146,9 @@ impl Run {
         }
         if self.ephemeral && is_ours {
             down::down(&name).await?;
-            println!("overlay: instance {name} is down");
+            say::line(format_args!("instance {name} is down"));
         } else {
-            println!("overlay: instance {name} goes on forwarding; `overlay down` takes it down");
+            say::line(format_args!("instance {name} goes on forwarding; `overlay down` takes it down"));
         }
         Ok(())
     }

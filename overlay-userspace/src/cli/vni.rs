@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    mtu, port,
+    mtu, port, say,
     segment::{self, Change},
 };
 
@@ -134,7 +134,7 @@ impl Settings {
     /// Says what is easily misunderstood.
     fn explain(self, vni: Number) {
         if self.ageing == Some(0) {
-            eprintln!("overlay: --ageing 0: stations that VNI {vni} learns never age");
+            say::aside(format_args!("--ageing 0: stations that VNI {vni} learns never age"));
         }
     }
 }
