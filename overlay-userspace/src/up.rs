@@ -9,7 +9,7 @@ use std::{
 use overlay_common::{
     UnderlayAddr,
     maps::{
-        config::{Config, MAX_LOCALS, TcHook},
+        config::{Config, Families, MAX_LOCALS, TcHook},
         device::{Device, DeviceName, Role, XdpChoice},
     },
 };
@@ -25,6 +25,7 @@ use crate::{
     netlink::{Address, Link, LinkKind, Netlink},
     netns, preflight,
     repair::repair,
+    undo::Undo,
     uplink,
 };
 
@@ -95,28 +96,34 @@ async fn open(
     uplinks: &[Link],
 ) -> Result<()> {
     refuse_shared(config.netns_cookie(), config.port(), uplinks)?;
-    let turned_on = forwarding::turn_on()?;
-    let mut done = fill(instance, &config.with_forwarding_to_restore(turned_on), settings, uplinks);
-    if done.is_ok() {
-        // Notes which address is whose uplink's.
-        done = repair(instance, netlink).await.map(drop);
-    }
-    if done.is_err() {
+    datapath::load(instance, settings.fdb_entries)?;
+    let turned_on = fill(instance, config, settings, uplinks)?;
+    // Notes which address is whose uplink's.
+    repair(instance, netlink).await.map(drop).inspect_err(|_| {
         let _ = forwarding::turn_off(turned_on);
-    }
-    done
+    })
 }
 
-/// Loads a new instance's programs, fills its maps, and then lets packets in.
-fn fill(instance: &Instance, config: &Config, settings: &Settings, uplinks: &[Link]) -> Result<()> {
-    datapath::load(instance, settings.fdb_entries)?;
-    maps::config::write(instance, config)?;
+/// Fills a new instance's maps, and then lets packets in; for which families it turned forwarding on.
+fn fill(instance: &Instance, config: Config, settings: &Settings, uplinks: &[Link]) -> Result<Families> {
+    let _claim = bpffs::claim_devices()?;
+    // Another may have come up while the programs were loaded.
+    refuse_shared(config.netns_cookie(), config.port(), uplinks)?;
+    let off = forwarding::off()?;
+    // First the note: whoever ends this process, `down` restores what it had changed.
+    maps::config::write(instance, &config.with_forwarding_to_restore(off))?;
+    let mut undo = Undo::new();
+    undo.push(|| {
+        let _ = forwarding::turn_off(off);
+    });
+    forwarding::turn_on()?;
     for link in uplinks {
         let device = Device::new(Role::Uplink(settings.xdp)).with_index(Some(link.index));
         maps::devices(instance)?.put(devices::name(&link.name)?, &device)?;
         uplink::attach(instance, config.tc(), link, settings.xdp)?;
     }
-    Ok(())
+    undo.disarm();
+    Ok(off)
 }
 
 /// The devices that shall be uplinks.

@@ -13,7 +13,7 @@ use overlay_common::{
 
 use super::{Limits, settle};
 use crate::{
-    devices,
+    bpffs, devices,
     error::{Error, Result},
     instance::Instance,
     maps::{self, vteps::Vteps},
@@ -53,6 +53,7 @@ pub async fn create(instance: &Instance, netlink: &Netlink, creation: &Creation,
     let key = devices::name(&port).map_err(|_| {
         Error::Usage(format!("--create {name}: the port is named {port}, so 13 bytes are the most"))
     })?;
+    let _claim = bpffs::claim_devices()?;
     Membership::Segment(vni).refuse_taken(instance, key)?;
     for taken in [name, &port] {
         // The kernel knows devices by alternative names, too.

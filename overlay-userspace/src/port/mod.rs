@@ -21,6 +21,7 @@ use overlay_common::{
 };
 
 use crate::{
+    bpffs,
     datapath::FROM_PORT,
     devices,
     error::{Error, Result},
@@ -70,6 +71,7 @@ pub async fn add(
     member: &Membership,
     limits: Limits,
 ) -> Result<()> {
+    let _claim = bpffs::claim_devices()?;
     let link = netlink.link(name).await?;
     // It may have been named by an alternative name.
     let key = devices::name(&link.name)?;
