@@ -18,7 +18,7 @@ use crate::{
     instance::Instance,
     maps,
     netlink::{Link, Netlink},
-    preflight, tunnel,
+    orphan, preflight, tunnel,
 };
 
 /// Takes an instance down: nothing of it stays behind.
@@ -34,8 +34,11 @@ pub async fn down(name: &str) -> Result<()> {
     let mut failures = Vec::new();
     // Without a configuration, bringing it up was cut off before anything was attached.
     if config != Config::default() {
-        instance.check(&config)?;
-        detach(&instance, &config, &mut failures).await?;
+        instance.check_version(&config)?;
+        if !orphan::is_one(&instance, &config)? {
+            instance.check(&config)?;
+            detach(&instance, &config, &mut failures).await?;
+        }
     }
     failures.extend(instance.remove().err());
     // Other instances may be there.

@@ -150,17 +150,28 @@ impl Instance {
                 "bringing instance {name} up was cut off; `overlay down` clears what is left of it"
             )));
         }
-        if config.schema() != SCHEMA {
-            return Err(Error::Failed(format!(
-                "instance {name} was brought up by another version of overlay; take it down with that one"
-            )));
-        }
+        self.check_version(config)?;
         if config.netns_cookie() != netns::cookie()? {
             return Err(Error::Failed(format!(
                 "instance {name} belongs to another network namespace; name that one with --netns"
             )));
         }
         Ok(())
+    }
+
+    /// Checks that an instance's configuration is one of this version.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] if it is not.
+    pub fn check_version(&self, config: &Config) -> Result<()> {
+        if config.schema() == SCHEMA {
+            return Ok(());
+        }
+        Err(Error::Failed(format!(
+            "instance {} was brought up by another version of overlay; take it down with that one",
+            self.name
+        )))
     }
 
     /// The name.

@@ -26,6 +26,7 @@ pub mod mtu;
 pub mod neigh;
 pub mod netlink;
 pub mod netns;
+mod orphan;
 pub mod port;
 pub mod preflight;
 pub mod repair;
