@@ -214,11 +214,17 @@ fn refuse_shared(cookie: u64, port: u16, uplinks: &[Link]) -> Result<()> {
 /// # Errors
 ///
 /// [`Error::Conflict`] if it is not.
-pub fn check_same(instance: &Instance, settings: &Settings) -> Result<()> {
+pub async fn check_same(instance: &Instance, netlink: &Netlink, settings: &Settings) -> Result<()> {
     let config = instance.config()?;
     let wanted: Vec<DeviceName> = devices::uplinks(instance)?.into_iter().map(|(name, _)| name).collect();
-    let mut asked: Vec<DeviceName> =
-        settings.uplinks.iter().map(|name| devices::name(name)).collect::<Result<_>>()?;
+    let mut asked = Vec::new();
+    for name in &settings.uplinks {
+        // It may have been named by an alternative name; and it may be gone.
+        asked.push(match netlink.link(name).await {
+            Ok(link) => devices::name(&link.name)?,
+            Err(_) => devices::name(name)?,
+        });
+    }
     asked.sort_unstable();
     let locals: Vec<UnderlayAddr> = settings.locals.iter().map(|local| local.to_canonical().into()).collect();
     let same_locals = if locals.is_empty() { config.is_following() } else { config.locals() == locals };

@@ -130,8 +130,8 @@ impl Run {
         let mut interrupt = signal(SignalKind::interrupt()).context(|| "cannot wait for SIGINT")?;
         let settings = self.settings.into();
         let is_ours = start(&name, &settings).await?;
-        let (instance, ..) = session.open_repaired().await?;
-        up::check_same(&instance, &settings)?;
+        let (instance, netlink) = session.open_with_netlink().await?;
+        up::check_same(&instance, &netlink, &settings).await?;
         let _logs = logs::follow(&instance, session.verbose)?;
         drop(instance);
         say::line(format_args!("instance {name} {}", if is_ours { "is up" } else { "was up, and goes on" }));
