@@ -1,8 +1,10 @@
 //! Tunnels: `overlay tunnel`.
 
+mod again;
 mod group;
 mod neighbours;
 
+pub use again::complete;
 pub use group::{add as add_group, sweep};
 pub(crate) use neighbours::release_neighbours;
 
@@ -67,7 +69,7 @@ pub struct Settings {
 ///
 /// # Errors
 ///
-/// [`Error::Exists`] if the tunnel is there already; [`Error::Conflict`] if one of the `macs` is, or if the VTEP is
+/// [`Error::Exists`] if the tunnel is there already, perhaps without some of the `macs`; [`Error::Conflict`] if one of the `macs` is, or if the VTEP is
 /// reached already with other settings; [`Error::Usage`] for an address that cannot be a remote VTEP's.
 pub async fn add(
     instance: &Instance,
@@ -91,6 +93,7 @@ pub async fn add(
         // From now on a command vouches for it.
         group::forget_member(instance, key)?;
     } else if members.get(key)?.is_some() {
+        again::refuse_changed(instance, &config, remote, settings)?;
         return Err(Error::Exists(format!(
             "VNI {vni} reaches {remote} already; `overlay tunnel show` lists all tunnels"
         )));

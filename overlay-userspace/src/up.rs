@@ -236,3 +236,26 @@ pub async fn check_same(instance: &Instance, netlink: &Netlink, settings: &Setti
         instance.name()
     )))
 }
+
+/// Whether an instance that is up serves its uplinks as the settings say, and has room for as many stations.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] if it does not.
+pub fn check_served(instance: &Instance, settings: &Settings) -> Result<()> {
+    let uplinks = devices::uplinks(instance)?;
+    let same_tc = settings.tc.is_none_or(|tc| instance.config().is_ok_and(|config| config.tc() == tc));
+    let flag = if !uplinks.iter().all(|(_, device)| device.role() == Role::Uplink(settings.xdp)) {
+        "--xdp"
+    } else if !same_tc {
+        "--tc"
+    } else if maps::fdb::size(instance)? != settings.fdb_entries {
+        "--fdb-size"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Conflict(format!(
+        "instance {} is up with another {flag}; `overlay down` takes it down",
+        instance.name()
+    )))
+}

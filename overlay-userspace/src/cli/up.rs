@@ -112,7 +112,14 @@ impl From<SettingsArgs> for Settings {
 
 impl Up {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
-        self.exist_ok.apply(up::up(&session.name()?, &self.settings.into()).await)
+        let settings = self.settings.into();
+        let up = up::up(&session.name()?, &settings).await;
+        if let (Err(Error::Exists(_)), true) = (&up, self.exist_ok.is_asked()) {
+            let (instance, netlink) = session.open_with_netlink().await?;
+            up::check_same(&instance, &netlink, &settings).await?;
+            return up::check_served(&instance, &settings);
+        }
+        up
     }
 }
 

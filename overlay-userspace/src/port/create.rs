@@ -54,7 +54,7 @@ pub async fn create(instance: &Instance, netlink: &Netlink, creation: &Creation,
         Error::Usage(format!("--create {name}: the port is named {port}, so 13 bytes are the most"))
     })?;
     let _claim = bpffs::claim_devices()?;
-    Membership::Segment(vni).refuse_taken(instance, key)?;
+    creation.limits.refuse_taken(&Membership::Segment(vni), instance, key)?;
     for taken in [name, &port] {
         // The kernel knows devices by alternative names, too.
         if netlink.link(taken).await.is_ok() {

@@ -75,7 +75,7 @@ pub async fn add(
     let link = netlink.link(name).await?;
     // It may have been named by an alternative name.
     let key = devices::name(&link.name)?;
-    member.refuse_taken(instance, key)?;
+    limits.refuse_taken(member, instance, key)?;
     if maps::ports(instance)?.get(link.index.get())?.is_some() {
         return Err(Error::Conflict(format!("{} is a port already; see `overlay port show`", link.name)));
     }
