@@ -3,6 +3,7 @@
 mod again;
 mod group;
 mod neighbours;
+mod remote;
 
 pub use again::complete;
 pub use group::{add as add_group, sweep};
@@ -86,6 +87,7 @@ pub async fn add(
             "--remote {remote} is a multicast group, which no stations are behind"
         )));
     }
+    remote::refuse_no_hosts(netlink, remote).await?;
     let addr = UnderlayAddr::from(remote);
     let key = MemberKey::new(vni, addr);
     let mut members = maps::members(instance)?;
