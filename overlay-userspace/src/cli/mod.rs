@@ -180,7 +180,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Tunnel(command) => command.run(session).await,
         Command::Fdb(command) => command.run(session).await,
         Command::Mdb(command) => command.run(session).await,
-        Command::Neigh(command) => command.run(session),
+        Command::Neigh(command) => command.run(session).await,
         Command::Stats(command) => command.run(session).await,
         Command::Demo => demo::run().await,
         Command::Completions(_) => Ok(()),
