@@ -14,7 +14,7 @@ use nix::{
 
 use crate::{
     error::{Context as _, Error, Result},
-    netns,
+    netns, say,
 };
 
 /// Where it is mounted.
@@ -41,6 +41,18 @@ pub fn ensure() -> Result<()> {
     fs::create_dir_all(ROOT).context(|| format!("cannot make {ROOT}"))
 }
 
+/// Keeps other commands of this machine from taking devices for an instance, until dropped: what this one looked at holds
+/// until it has taken its own.
+///
+/// # Errors
+///
+/// Fails if the directory of all instances cannot be locked.
+pub fn claim_devices() -> Result<Flock<File>> {
+    let all = File::open(ROOT).context(|| format!("cannot open {ROOT}"))?;
+    Flock::lock(all, FlockArg::LockExclusive)
+        .map_err(|(_, error)| Error::failed(format!("cannot lock {ROOT}"), error))
+}
+
 /// Mounts it, unless another command does so at this moment: a second mount would hide what is pinned in the first.
 fn mount_once() -> Result<()> {
     let below = File::open(MOUNT_POINT)
@@ -58,7 +70,7 @@ fn mount_once() -> Result<()> {
     }
     mount(Some("bpf"), MOUNT_POINT, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
         .context(|| format!("cannot mount the BPF filesystem; try `mount -t bpf bpf {MOUNT_POINT}`"))?;
-    eprintln!("overlay: mounted the BPF filesystem on {MOUNT_POINT}");
+    say::aside(format_args!("mounted the BPF filesystem on {MOUNT_POINT}"));
     Ok(())
 }
 

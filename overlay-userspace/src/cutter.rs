@@ -20,6 +20,7 @@ use crate::{
     maps::{self, vteps::Vteps},
     netlink::{Link, Netlink},
     offload::Offload,
+    say,
 };
 
 /// The MTU of both ends, in bytes: the most that a veth takes. What bounds a piece is the size that its sender chose.
@@ -64,7 +65,7 @@ pub(crate) async fn have(instance: &Instance, netlink: &Netlink) -> Result<()> {
     match make(instance, netlink).await {
         Err(error @ Error::Conflict(_)) => Err(error),
         Err(error) => {
-            eprintln!("overlay: {}", without(&error));
+            say::aside(format_args!("{}", without(&error)));
             Ok(())
         }
         Ok(()) => Ok(()),

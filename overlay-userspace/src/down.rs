@@ -1,22 +1,24 @@
 //! Taking an instance down.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use overlay_common::{
     IfIndex,
-    maps::config::{Config, Families},
+    maps::{
+        config::{Config, Families},
+        device::{Device, DeviceName},
+    },
 };
 
 use crate::{
     bpffs, cutter,
-    datapath::{FROM_PORT, FROM_UPLINK},
-    devices,
+    datapath::{self, FROM_PORT, FROM_UPLINK},
     error::{Error, Result},
     forwarding, hook,
     instance::Instance,
     maps,
-    netlink::Netlink,
-    preflight, tunnel,
+    netlink::{Link, Netlink},
+    orphan, preflight, tunnel,
 };
 
 /// Takes an instance down: nothing of it stays behind.
@@ -32,8 +34,11 @@ pub async fn down(name: &str) -> Result<()> {
     let mut failures = Vec::new();
     // Without a configuration, bringing it up was cut off before anything was attached.
     if config != Config::default() {
-        instance.check(&config)?;
-        detach(&instance, &config, &mut failures).await?;
+        instance.check_version(&config)?;
+        if !orphan::is_one(&instance, &config)? {
+            instance.check(&config)?;
+            detach(&instance, &config, &mut failures).await?;
+        }
     }
     failures.extend(instance.remove().err());
     // Other instances may be there.
@@ -46,25 +51,53 @@ async fn detach(instance: &Instance, config: &Config, failures: &mut Vec<Error>)
     let netlink = Netlink::connect()?;
     let links = netlink.links().await?;
     let mut attempt = |step: Result<()>| failures.extend(step.err());
+    let wanted = maps::devices(instance)?.entries()?;
     let ports = maps::ports(instance)?.entries()?.into_keys().map(|index| (index, FROM_PORT));
     let uplinks = maps::uplinks(instance)?.entries()?.into_keys().map(|index| (index, FROM_UPLINK));
     for (index, program) in ports.chain(uplinks) {
         let Some(device) = IfIndex::new(index) else { continue };
         attempt(hook::detach_xdp(instance, device));
-        attempt(hook::detach_tc(instance, config.tc(), device, program));
-        if links.iter().any(|link| link.index == device) {
+        // Another device may have got the index of one that is gone. That it runs our program tells it is ours.
+        let link = links.iter().find(|link| link.index == device);
+        if !is_held(instance, &netlink, config, link, program).await {
+            attempt(hook::forget_tc(instance, config.tc(), device, program));
+            if !link.is_some_and(|link| is_wanted(&wanted, link)) {
+                hook::forget_qdisc(instance, device);
+            }
             attempt(hook::tidy(instance, &netlink, device).await);
+            continue;
         }
-    }
-    for (_, device, _) in devices::ports(instance)?.into_iter().filter(|(_, device, _)| device.is_created()) {
-        if let Some(index) = device.index().filter(|index| links.iter().any(|link| link.index == *index)) {
-            attempt(netlink.delete_link(index).await);
+        attempt(hook::detach_tc(instance, config.tc(), device, program));
+        attempt(hook::tidy(instance, &netlink, device).await);
+        let is_made = |one: &Device| one.is_created() && one.index() == Some(device);
+        if wanted.values().any(is_made) {
+            attempt(netlink.delete_link(device).await);
         }
     }
     attempt(cutter::remove(instance, &netlink).await);
     attempt(tunnel::release_neighbours(instance, &netlink).await);
     attempt(hand_forwarding_on(instance, config.forwarding_to_restore()));
     Ok(())
+}
+
+/// Whether our program is on a device.
+async fn is_held(
+    instance: &Instance,
+    netlink: &Netlink,
+    config: &Config,
+    link: Option<&Link>,
+    program: &str,
+) -> bool {
+    match (link, datapath::classifier_id(instance, program)) {
+        (Some(link), Ok(id)) => hook::is_attached(netlink, config.tc(), link, id).await,
+        _ => false,
+    }
+}
+
+/// Whether a device is the one that was served by its name.
+fn is_wanted(wanted: &BTreeMap<DeviceName, Device>, link: &Link) -> bool {
+    let device = DeviceName::new(&link.name).and_then(|name| wanted.get(&name));
+    device.is_some_and(|device| device.index() == Some(link.index))
 }
 
 /// Turns the loopback device's forwarding off again for `families`, or leaves that to another instance that needs it.

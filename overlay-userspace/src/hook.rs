@@ -130,7 +130,11 @@ pub fn detach_tc(instance: &Instance, hook: TcHook, device: IfIndex, program: &s
 fn detach_filter(device: IfIndex, noted: &str) -> Result<(), Box<dyn std::error::Error>> {
     let (priority, handle) = noted.split_once('-').ok_or("not a note of ours")?;
     let (priority, handle) = (priority.parse()?, TcHandle::from(handle.parse::<u32>()?));
-    let Ok(name) = if_indextoname(device.get()) else { return Ok(()) };
+    // Of a device that is gone, nix says that it has no name, and no error.
+    let name = if_indextoname(device.get()).unwrap_or_default();
+    if name.is_empty() {
+        return Ok(());
+    }
     // The link removes its filter when it goes.
     drop(SchedClassifierLink::attached(name.to_str()?, TcAttachType::Ingress, priority, handle, None)?);
     Ok(())

@@ -25,7 +25,7 @@ use crate::{
 pub struct Instance {
     name: String,
     path: PathBuf,
-    _lock: Option<Flock<File>>,
+    lock: Option<Flock<File>>,
 }
 
 /// The name of the instance that a command means: the given one, else the one of this network namespace.
@@ -49,7 +49,7 @@ pub fn name(given: Option<&str>) -> Result<String> {
 impl Drop for Instance {
     /// What the programs found out under what held before does not hold any more.
     fn drop(&mut self) {
-        if self._lock.is_some() {
+        if self.lock.is_some() {
             // The map is there once the instance is, and no more when it was taken down.
             let _ = generation::begin(self);
         }
@@ -74,7 +74,7 @@ impl Instance {
         }
         let lock =
             lock(&path)?.ok_or_else(|| Error::Failed(format!("instance {name} went away meanwhile")))?;
-        let instance = Self { name: name.to_owned(), path, _lock: Some(lock) };
+        let instance = Self { name: name.to_owned(), path, lock: Some(lock) };
         for directory in [instance.maps(), instance.programs(), instance.links()] {
             fs::create_dir(&directory).context(|| format!("cannot make {}", directory.display()))?;
         }
@@ -101,14 +101,14 @@ impl Instance {
     /// Fails if it cannot be locked.
     pub fn find(name: &str) -> Result<Option<Self>> {
         let path = Path::new(bpffs::ROOT).join(name);
-        Ok(lock(&path)?.map(|lock| Self { name: name.to_owned(), path, _lock: Some(lock) }))
+        Ok(lock(&path)?.map(|lock| Self { name: name.to_owned(), path, lock: Some(lock) }))
     }
 
     /// The instance of that name if it is up, only to be looked at.
     #[must_use]
     pub fn glance(name: &str) -> Option<Self> {
         let path = Path::new(bpffs::ROOT).join(name);
-        path.exists().then(|| Self { name: name.to_owned(), path, _lock: None })
+        path.exists().then(|| Self { name: name.to_owned(), path, lock: None })
     }
 
     /// The other instances of this network namespace, only to be looked at.
@@ -150,17 +150,28 @@ impl Instance {
                 "bringing instance {name} up was cut off; `overlay down` clears what is left of it"
             )));
         }
-        if config.schema() != SCHEMA {
-            return Err(Error::Failed(format!(
-                "instance {name} was brought up by another version of overlay; take it down with that one"
-            )));
-        }
+        self.check_version(config)?;
         if config.netns_cookie() != netns::cookie()? {
             return Err(Error::Failed(format!(
                 "instance {name} belongs to another network namespace; name that one with --netns"
             )));
         }
         Ok(())
+    }
+
+    /// Checks that an instance's configuration is one of this version.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] if it is not.
+    pub fn check_version(&self, config: &Config) -> Result<()> {
+        if config.schema() == SCHEMA {
+            return Ok(());
+        }
+        Err(Error::Failed(format!(
+            "instance {} was brought up by another version of overlay; take it down with that one",
+            self.name
+        )))
     }
 
     /// The name.
@@ -230,7 +241,7 @@ pub fn all() -> Result<Vec<String>> {
 pub fn of_namespace(cookie: u64) -> Result<Vec<Instance>> {
     let all = all()?.into_iter().map(|name| {
         let path = Path::new(bpffs::ROOT).join(&name);
-        Instance { name, path, _lock: None }
+        Instance { name, path, lock: None }
     });
     Ok(all.filter(|instance| instance.config().is_ok_and(|config| config.netns_cookie() == cookie)).collect())
 }

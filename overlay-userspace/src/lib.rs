@@ -2,6 +2,7 @@
 //!
 //! The pinned maps are the only state. A command opens an [`instance::Instance`], which locks it, checks everything,
 //! changes the maps, and is done; forwarding needs no process.
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody listens any more")]
 
 pub mod agent;
 pub mod bpffs;
@@ -27,9 +28,11 @@ pub mod neigh;
 pub mod netlink;
 pub mod netns;
 mod offload;
+mod orphan;
 pub mod port;
 pub mod preflight;
 pub mod repair;
+mod say;
 pub mod segment;
 pub mod trunk;
 pub mod tunnel;

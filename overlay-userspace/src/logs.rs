@@ -8,6 +8,7 @@ use crate::{
     datapath,
     error::{Context as _, Result},
     instance::Instance,
+    say,
 };
 
 /// Prints records of the programs.
@@ -22,7 +23,7 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            eprintln!("overlay: {}", record.args());
+            say::aside(record.args());
         }
     }
 

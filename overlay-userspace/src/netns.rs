@@ -1,9 +1,13 @@
 //! Network namespaces.
 
 use std::{
-    fs::File,
+    collections::HashSet,
+    fs::{self, File},
     mem,
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
     thread,
 };
@@ -52,6 +56,30 @@ pub fn inside<T: Send>(name: &str, work: impl FnOnce() -> Result<T> + Send) -> R
 pub fn cookie() -> Result<u64> {
     let any = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
     any.and_then(|socket| cookie_of(&socket)).context(|| "cannot read the network namespace's cookie")
+}
+
+/// Whether a network namespace with that cookie has a name, or a process in it.
+#[must_use]
+pub(crate) fn is_in_sight(cookie: u64) -> bool {
+    let mut seen = HashSet::new();
+    let mut is_it = |path: &Path| {
+        let Ok(inode) = fs::metadata(path).map(|file| (file.dev(), file.ino())) else { return false };
+        seen.insert(inode)
+            && path.to_str().is_some_and(|path| inside(path, self::cookie).is_ok_and(|found| found == cookie))
+    };
+    list(Path::new(NAMED)).chain(threads()).any(|path| is_it(&path))
+}
+
+/// The network namespaces of all threads.
+fn threads() -> impl Iterator<Item = PathBuf> {
+    list(Path::new("/proc"))
+        .flat_map(|process| list(&process.join("task")))
+        .map(|thread| thread.join("ns/net"))
+}
+
+/// What is in a directory; nothing, if it cannot be read.
+fn list(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    fs::read_dir(directory).into_iter().flatten().flatten().map(|one| one.path())
 }
 
 fn cookie_of(socket: &OwnedFd) -> nix::Result<u64> {

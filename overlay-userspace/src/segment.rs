@@ -112,8 +112,14 @@ pub struct View {
 ///
 /// [`Error::Exists`] if it is there; [`Error::Failed`] if a `vxlan` device of the kernel serves it.
 pub async fn add(instance: &Instance, netlink: &Netlink, vni: Vni, change: Change) -> Result<()> {
-    if maps::segments(instance)?.get(vni.get())?.is_some() {
-        return Err(Error::Exists(format!("VNI {vni} exists already; `overlay vni set` changes it")));
+    if let Some(segment) = maps::segments(instance)?.get(vni.get())? {
+        return Err(if change.apply(segment) == segment {
+            Error::Exists(format!("VNI {vni} exists already; `overlay vni set` changes it"))
+        } else {
+            Error::Conflict(format!(
+                "VNI {vni} exists already with other settings; `overlay vni set` changes them"
+            ))
+        });
     }
     check(&change.apply(Segment::default()))?;
     change.check(change.apply(Segment::default()))?;

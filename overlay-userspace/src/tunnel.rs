@@ -1,8 +1,11 @@
 //! Tunnels: `overlay tunnel`.
 
+mod again;
 mod group;
 mod neighbours;
+mod remote;
 
+pub use again::complete;
 pub use group::{add as add_group, sweep};
 pub(crate) use neighbours::release_neighbours;
 
@@ -28,7 +31,7 @@ use crate::{
     maps::{self, vteps::Vteps},
     mdb,
     netlink::{Netlink, Route},
-    segment,
+    say, segment,
     undo::Undo,
 };
 
@@ -68,7 +71,7 @@ pub struct Settings {
 ///
 /// # Errors
 ///
-/// [`Error::Exists`] if the tunnel is there already; [`Error::Conflict`] if one of the `macs` is, or if the VTEP is
+/// [`Error::Exists`] if the tunnel is there already, perhaps without some of the `macs`; [`Error::Conflict`] if one of the `macs` is, or if the VTEP is
 /// reached already with other settings; [`Error::Usage`] for an address that cannot be a remote VTEP's.
 pub async fn add(
     instance: &Instance,
@@ -85,6 +88,7 @@ pub async fn add(
             "--remote {remote} is a multicast group, which no stations are behind"
         )));
     }
+    remote::refuse_no_hosts(netlink, remote).await?;
     let addr = UnderlayAddr::from(remote);
     let key = MemberKey::new(vni, addr);
     let mut members = maps::members(instance)?;
@@ -92,6 +96,7 @@ pub async fn add(
         // From now on a command vouches for it.
         group::forget_member(instance, key)?;
     } else if members.get(key)?.is_some() {
+        again::refuse_changed(instance, &config, remote, settings)?;
         return Err(Error::Exists(format!(
             "VNI {vni} reaches {remote} already; `overlay tunnel show` lists all tunnels"
         )));
@@ -197,7 +202,7 @@ fn refuse_other_port(vtep: &Vtep, remote: IpAddr, port: u16) -> Result<()> {
 async fn route(instance: &Instance, netlink: &Netlink, remote: IpAddr) -> Result<Route> {
     let uplinks = maps::uplinks(instance)?.entries()?;
     let Some(route) = netlink.route(remote).await else {
-        eprintln!("overlay: there is no route to {remote} yet; packets are dropped until there is one");
+        say::aside(format_args!("there is no route to {remote} yet; packets are dropped until there is one"));
         let first = uplinks.into_keys().next().and_then(IfIndex::new);
         let device = first.ok_or_else(|| Error::Failed("this instance has no uplink".to_owned()))?;
         return Ok(Route { device, via: remote, source: None });

@@ -9,7 +9,7 @@ use std::{
 use overlay_common::{
     UnderlayAddr,
     maps::{
-        config::{Config, MAX_LOCALS, TcHook},
+        config::{Config, Families, MAX_LOCALS, TcHook},
         device::{Device, DeviceName, Role, XdpChoice},
     },
 };
@@ -25,6 +25,7 @@ use crate::{
     netlink::{Address, Link, LinkKind, Netlink},
     netns, preflight,
     repair::repair,
+    undo::Undo,
     uplink,
 };
 
@@ -95,28 +96,34 @@ async fn open(
     uplinks: &[Link],
 ) -> Result<()> {
     refuse_shared(config.netns_cookie(), config.port(), uplinks)?;
-    let turned_on = forwarding::turn_on()?;
-    let mut done = fill(instance, &config.with_forwarding_to_restore(turned_on), settings, uplinks);
-    if done.is_ok() {
-        // Notes which address is whose uplink's.
-        done = repair(instance, netlink).await.map(drop);
-    }
-    if done.is_err() {
+    datapath::load(instance, settings.fdb_entries)?;
+    let turned_on = fill(instance, config, settings, uplinks)?;
+    // Notes which address is whose uplink's.
+    repair(instance, netlink).await.map(drop).inspect_err(|_| {
         let _ = forwarding::turn_off(turned_on);
-    }
-    done
+    })
 }
 
-/// Loads a new instance's programs, fills its maps, and then lets packets in.
-fn fill(instance: &Instance, config: &Config, settings: &Settings, uplinks: &[Link]) -> Result<()> {
-    datapath::load(instance, settings.fdb_entries)?;
-    maps::config::write(instance, config)?;
+/// Fills a new instance's maps, and then lets packets in; for which families it turned forwarding on.
+fn fill(instance: &Instance, config: Config, settings: &Settings, uplinks: &[Link]) -> Result<Families> {
+    let _claim = bpffs::claim_devices()?;
+    // Another may have come up while the programs were loaded.
+    refuse_shared(config.netns_cookie(), config.port(), uplinks)?;
+    let off = forwarding::off()?;
+    // First the note: whoever ends this process, `down` restores what it had changed.
+    maps::config::write(instance, &config.with_forwarding_to_restore(off))?;
+    let mut undo = Undo::new();
+    undo.push(|| {
+        let _ = forwarding::turn_off(off);
+    });
+    forwarding::turn_on()?;
     for link in uplinks {
         let device = Device::new(Role::Uplink(settings.xdp)).with_index(Some(link.index));
         maps::devices(instance)?.put(devices::name(&link.name)?, &device)?;
         uplink::attach(instance, config.tc(), link, settings.xdp)?;
     }
-    Ok(())
+    undo.disarm();
+    Ok(off)
 }
 
 /// The devices that shall be uplinks.
@@ -207,11 +214,17 @@ fn refuse_shared(cookie: u64, port: u16, uplinks: &[Link]) -> Result<()> {
 /// # Errors
 ///
 /// [`Error::Conflict`] if it is not.
-pub fn check_same(instance: &Instance, settings: &Settings) -> Result<()> {
+pub async fn check_same(instance: &Instance, netlink: &Netlink, settings: &Settings) -> Result<()> {
     let config = instance.config()?;
     let wanted: Vec<DeviceName> = devices::uplinks(instance)?.into_iter().map(|(name, _)| name).collect();
-    let mut asked: Vec<DeviceName> =
-        settings.uplinks.iter().map(|name| devices::name(name)).collect::<Result<_>>()?;
+    let mut asked = Vec::new();
+    for name in &settings.uplinks {
+        // It may have been named by an alternative name; and it may be gone.
+        asked.push(match netlink.link(name).await {
+            Ok(link) => devices::name(&link.name)?,
+            Err(_) => devices::name(name)?,
+        });
+    }
     asked.sort_unstable();
     let locals: Vec<UnderlayAddr> = settings.locals.iter().map(|local| local.to_canonical().into()).collect();
     let same_locals = if locals.is_empty() { config.is_following() } else { config.locals() == locals };
@@ -220,6 +233,29 @@ pub fn check_same(instance: &Instance, settings: &Settings) -> Result<()> {
     }
     Err(Error::Conflict(format!(
         "instance {} is up with other uplinks or another VTEP; `overlay status` shows them, `overlay down` takes it down",
+        instance.name()
+    )))
+}
+
+/// Whether an instance that is up serves its uplinks as the settings say, and has room for as many stations.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] if it does not.
+pub fn check_served(instance: &Instance, settings: &Settings) -> Result<()> {
+    let uplinks = devices::uplinks(instance)?;
+    let same_tc = settings.tc.is_none_or(|tc| instance.config().is_ok_and(|config| config.tc() == tc));
+    let flag = if !uplinks.iter().all(|(_, device)| device.role() == Role::Uplink(settings.xdp)) {
+        "--xdp"
+    } else if !same_tc {
+        "--tc"
+    } else if maps::fdb::size(instance)? != settings.fdb_entries {
+        "--fdb-size"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Conflict(format!(
+        "instance {} is up with another {flag}; `overlay down` takes it down",
         instance.name()
     )))
 }

@@ -17,6 +17,7 @@ use crate::{
     instance::Instance,
     maps,
     netlink::{Link, LinkKind},
+    say,
 };
 
 /// Lets packets in by a device.
@@ -93,6 +94,6 @@ fn serve(instance: &Instance, link: &Link, choice: XdpChoice) -> Result<(XdpHook
 
 /// Says that the XDP hook of an uplink is somebody else's, and how the uplink is served then.
 fn taken(link: &Link) -> (XdpHook, XdpReason) {
-    eprintln!("overlay: the XDP hook of {} is taken by another program; TC alone serves it", link.name);
+    say::aside(format_args!("the XDP hook of {} is taken by another program; TC alone serves it", link.name));
     (XdpHook::Off, XdpReason::Taken)
 }

@@ -18,6 +18,7 @@ use crate::{
     maps::next_hops,
     netlink::Netlink,
     repair::{Path, repair},
+    say,
 };
 
 /// Changes seldom come alone: how long to wait for those that belong together.
@@ -134,7 +135,7 @@ impl Agent<'_> {
         let report = repair(&instance, &self.netlink).await?;
         drop(instance);
         for repair in report.repairs {
-            eprintln!("overlay: {repair}");
+            say::aside(repair);
         }
         self.paths = report.paths;
         self.say(report.warnings);
@@ -144,7 +145,7 @@ impl Agent<'_> {
     /// Says what is off, if it was not said before.
     fn say(&mut self, now: Vec<String>) {
         for warning in now.iter().filter(|warning| !self.said.contains(warning)) {
-            eprintln!("overlay: {warning}");
+            say::aside(warning);
         }
         self.said = now;
     }

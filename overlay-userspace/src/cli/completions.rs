@@ -1,5 +1,7 @@
 //! `overlay completions`.
 
+use std::io::Write as _;
+
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
@@ -11,6 +13,9 @@ pub(super) struct Completions {
 
 impl Completions {
     pub(super) fn print<C: CommandFactory>(&self) {
-        clap_complete::generate(self.shell, &mut C::command(), "overlay", &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut C::command(), "overlay", &mut script);
+        // It panics where nobody listens any more.
+        let _ = std::io::stdout().write_all(&script);
     }
 }

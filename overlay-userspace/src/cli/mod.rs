@@ -25,6 +25,7 @@ use crate::{
     netlink::Netlink,
     netns, preflight,
     repair::{Report, repair},
+    say,
 };
 use output::{Format, Output};
 
@@ -114,7 +115,7 @@ impl Session {
         let (instance, netlink) = (self.open()?, Netlink::connect()?);
         let report = repair(&instance, &netlink).await?;
         for repair in &report.repairs {
-            eprintln!("overlay: {repair}");
+            say::aside(repair);
         }
         Ok((instance, netlink, report))
     }
@@ -130,7 +131,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("overlay: {error}");
+            say::aside(&error);
             ExitCode::from(error.exit_code())
         }
     }
@@ -145,7 +146,7 @@ fn usage(error: &clap::Error) -> ExitCode {
             ExitCode::from(u8::from(error.use_stderr()) * 2)
         }
         _ => {
-            eprintln!("overlay: {}", parse::one_line(&error.to_string()));
+            say::aside(parse::one_line(&error.to_string()));
             ExitCode::from(2)
         }
     }
@@ -179,7 +180,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Tunnel(command) => command.run(session).await,
         Command::Fdb(command) => command.run(session).await,
         Command::Mdb(command) => command.run(session).await,
-        Command::Neigh(command) => command.run(session),
+        Command::Neigh(command) => command.run(session).await,
         Command::Stats(command) => command.run(session).await,
         Command::Demo => demo::run().await,
         Command::Completions(_) => Ok(()),

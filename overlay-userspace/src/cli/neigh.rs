@@ -106,8 +106,8 @@ struct Removed {
 }
 
 impl Neigh {
-    pub(super) fn run(self, session: &Session) -> Result<()> {
-        let instance = session.open()?;
+    pub(super) async fn run(self, session: &Session) -> Result<()> {
+        let (instance, _) = session.open_with_netlink().await?;
         neigh::sweep(&instance)?;
         match self {
             Self::Add { address: Address { vni, ip }, station, exist_ok } => {

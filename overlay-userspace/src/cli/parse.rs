@@ -38,6 +38,10 @@ pub(super) struct ExistOk {
 }
 
 impl ExistOk {
+    pub(super) const fn is_asked(self) -> bool {
+        self.exist_ok
+    }
+
     pub(super) fn apply(self, result: Result<()>) -> Result<()> {
         match result {
             Err(Error::Exists(_)) if self.exist_ok => Ok(()),

@@ -16,6 +16,7 @@ use crate::{
     membership::Membership,
     mtu,
     port::{self, Limits},
+    say,
     trunk::{self, VlanMap},
 };
 
@@ -132,7 +133,7 @@ impl Port {
                 // What was asked for is done; that it may not do is worth a word, and no failure.
                 let vnis: Vec<_> = member.vnis().collect();
                 if let Ok(Some(warning)) = mtu::warning(&instance, &netlink, &vnis, &device).await {
-                    eprintln!("overlay: {warning}");
+                    say::aside(warning);
                 }
                 Ok(())
             }

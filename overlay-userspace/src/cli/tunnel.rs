@@ -111,7 +111,12 @@ impl Tunnel {
                         "--dev is for multicast groups, which {remote} is not"
                     )));
                 }
-                exist_ok.apply(tunnel::add(instance, netlink, vni, remote, settings, &macs).await)
+                match tunnel::add(instance, netlink, vni, remote, settings, &macs).await {
+                    Err(Error::Exists(_)) if exist_ok.is_asked() => {
+                        tunnel::complete(instance, vni, remote, &macs)
+                    }
+                    added => added,
+                }
             }
             Self::Del { tunnel: Ends { vni, remote }, missing_ok } => {
                 missing_ok.apply(tunnel::del(instance, netlink, vni, remote).await)

@@ -17,7 +17,7 @@ use crate::{
     agent, down,
     error::{Context as _, Error, Result},
     instance::Instance,
-    logs,
+    logs, say,
     up::{self, Settings},
 };
 
@@ -112,7 +112,14 @@ impl From<SettingsArgs> for Settings {
 
 impl Up {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
-        self.exist_ok.apply(up::up(&session.name()?, &self.settings.into()).await)
+        let settings = self.settings.into();
+        let up = up::up(&session.name()?, &settings).await;
+        if let (Err(Error::Exists(_)), true) = (&up, self.exist_ok.is_asked()) {
+            let (instance, netlink) = session.open_with_netlink().await?;
+            up::check_same(&instance, &netlink, &settings).await?;
+            return up::check_served(&instance, &settings);
+        }
+        up
     }
 }
 
@@ -130,15 +137,15 @@ impl Run {
         let mut interrupt = signal(SignalKind::interrupt()).context(|| "cannot wait for SIGINT")?;
         let settings = self.settings.into();
         let is_ours = start(&name, &settings).await?;
-        let (instance, ..) = session.open_repaired().await?;
-        up::check_same(&instance, &settings)?;
+        let (instance, netlink) = session.open_with_netlink().await?;
+        up::check_same(&instance, &netlink, &settings).await?;
         let _logs = logs::follow(&instance, session.verbose)?;
         drop(instance);
-        println!("overlay: instance {name} {}", if is_ours { "is up" } else { "was up, and goes on" });
+        say::line(format_args!("instance {name} {}", if is_ours { "is up" } else { "was up, and goes on" }));
         tokio::select! {
             ended = agent::run(&name) => {
                 ended?;
-                println!("overlay: instance {name} was taken down, and needs no agent");
+                say::line(format_args!("instance {name} was taken down, and needs no agent"));
                 return Ok(());
             }
             _ = terminate.recv() => {}
@@ -146,9 +153,9 @@ impl Run {
         }
         if self.ephemeral && is_ours {
             down::down(&name).await?;
-            println!("overlay: instance {name} is down");
+            say::line(format_args!("instance {name} is down"));
         } else {
-            println!("overlay: instance {name} goes on forwarding; `overlay down` takes it down");
+            say::line(format_args!("instance {name} goes on forwarding; `overlay down` takes it down"));
         }
         Ok(())
     }

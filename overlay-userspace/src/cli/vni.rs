@@ -1,7 +1,10 @@
 //! `overlay vni`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use overlay_common::{Vni as Number, maps::segment::ClampMss};
+use overlay_common::{
+    Vni as Number,
+    maps::{path_mtu::IPV6_MIN, segment::ClampMss},
+};
 use serde::Serialize;
 
 use super::{
@@ -12,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    mtu, port,
+    mtu, port, say,
     segment::{self, Change},
 };
 
@@ -134,7 +137,12 @@ impl Settings {
     /// Says what is easily misunderstood.
     fn explain(self, vni: Number) {
         if self.ageing == Some(0) {
-            eprintln!("overlay: --ageing 0: stations that VNI {vni} learns never age");
+            say::aside(format_args!("--ageing 0: stations that VNI {vni} learns never age"));
+        }
+        if let Some(Mtu(Some(mtu))) = self.mtu.filter(|Mtu(mtu)| mtu.is_some_and(|mtu| mtu < IPV6_MIN)) {
+            say::aside(format_args!(
+                "--mtu {mtu}: IPv6 needs {IPV6_MIN} or more; packets of it that are larger are dropped, and not answered"
+            ));
         }
     }
 }

@@ -1,6 +1,9 @@
 //! `FDB`.
 
-use aya::programs::{TestRun as _, TestRunOptions};
+use aya::{
+    maps::MapInfo,
+    programs::{TestRun as _, TestRunOptions},
+};
 use overlay_common::{
     header::eth,
     maps::fdb::{FdbEntry, FdbKey, NAME, Removal},
@@ -20,6 +23,16 @@ use crate::{
 /// Fails if the map is gone.
 pub fn open(instance: &Instance) -> Result<Table<FdbKey, FdbEntry>> {
     Table::open(instance, NAME)
+}
+
+/// How many stations it has room for.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn size(instance: &Instance) -> Result<u32> {
+    let info = MapInfo::from_pin(instance.maps().join(NAME)).context(|| format!("cannot open map {NAME}"))?;
+    Ok(info.max_entries())
 }
 
 /// Removes the entries that `removal` describes, in one system call; how many there were.

@@ -3,27 +3,31 @@ use std::net::IpAddr;
 use overlay_common::IfIndex;
 use rtnetlink::{LinkUnspec, LinkVeth};
 
-use super::Netlink;
+use super::{Link, Netlink};
 use crate::error::{Context as _, Result};
 
 impl Netlink {
-    /// Makes a veth pair, both ends of which are down and take IP packets of `mtu` bytes.
+    /// Makes a veth pair, both ends of which are down and take IP packets of `mtu` bytes; the ends, `name` first.
     ///
     /// # Errors
     ///
     /// Fails if the kernel does, and then leaves nothing behind.
-    pub async fn add_veth(&self, name: &str, peer: &str, mtu: u32) -> Result<()> {
+    pub async fn add_veth(&self, name: &str, peer: &str, mtu: u32) -> Result<[Link; 2]> {
         let what = || format!("cannot make the veth pair {name} and {peer}");
         self.handle.link().add(LinkVeth::new(name, peer).build()).execute().await.context(what)?;
-        for end in [name, peer] {
-            let message = LinkUnspec::new_with_name(end).mtu(mtu).build();
+        // From here on both names are ours, and by the indices whatever becomes of the names.
+        let pair = [self.link(name).await?, self.link(peer).await?];
+        for end in &pair {
+            let message = LinkUnspec::new_with_index(end.index.get()).mtu(mtu).build();
             let set = self.handle.link().change(message).execute().await;
             if set.is_err() {
-                self.delete_link(self.link(name).await?.index).await?;
-                return set.context(|| format!("cannot set the MTU of {end} to {mtu}"));
+                self.delete_link(pair[0].index).await?;
+                return set
+                    .map(|()| pair)
+                    .context(|| format!("cannot set the MTU of {name} and {peer} to {mtu}"));
             }
         }
-        Ok(())
+        Ok(pair)
     }
 
     /// Brings a device up.

@@ -13,7 +13,7 @@ mod route;
 pub use address::Address;
 pub use event::Event;
 pub use link::{ForeignVxlan, Link, LinkKind};
-pub use route::Route;
+pub use route::{Destination, Route};
 
 use rtnetlink::Handle;
 

@@ -9,7 +9,7 @@ use crate::error::{Context as _, Result};
 const CLSACT: TcHandle = TcHandle { major: 0xffff, minor: 0xfff1 };
 
 impl Netlink {
-    /// Removes the clsact qdisc of a device, if no filter hangs on it any more.
+    /// Removes the clsact qdisc of a device, if no filter hangs on it any more, and the device is there.
     ///
     /// # Errors
     ///
@@ -28,7 +28,11 @@ impl Netlink {
         }
         let mut request = self.handle.qdisc().del(index);
         request.message_mut().header.parent = CLSACT;
-        request.execute().await.context(what)
+        match request.execute().await {
+            // It went with the device.
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::ENODEV => Ok(()),
+            done => done.context(what),
+        }
     }
 
     /// Whether a filter at the ingress of a device's clsact qdisc runs the BPF program with that id.

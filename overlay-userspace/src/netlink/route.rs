@@ -18,7 +18,28 @@ pub struct Route {
     pub source: Option<IpAddr>,
 }
 
+/// Who has an address, as far as the kernel's routes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// This host.
+    Ourselves,
+    /// All of a network, or any of it.
+    Everybody,
+    /// Somebody else, or nobody yet.
+    Elsewhere,
+}
+
 impl Netlink {
+    /// Who has an address.
+    pub async fn destination(&self, addr: IpAddr) -> Destination {
+        let answer = self.handle.route().get(request(addr)).execute().try_next().await;
+        match answer.ok().flatten().map(|message| message.header.kind) {
+            Some(RouteType::Local) => Destination::Ourselves,
+            Some(RouteType::Broadcast | RouteType::Anycast) => Destination::Everybody,
+            _ => Destination::Elsewhere,
+        }
+    }
+
     /// The route that the host's own packets to `destination`, a host or a multicast group, take. `None`: there is none, or it
     /// does not leave the host.
     pub async fn route(&self, destination: IpAddr) -> Option<Route> {

@@ -13,12 +13,12 @@ use overlay_common::{
 
 use super::{Limits, settle};
 use crate::{
-    devices,
+    bpffs, devices,
     error::{Error, Result},
     instance::Instance,
     maps::{self, vteps::Vteps},
     membership::Membership,
-    netlink::Netlink,
+    netlink::{Link, Netlink},
 };
 
 /// How the port's end of the pair is named: as the host's, and then this.
@@ -53,22 +53,24 @@ pub async fn create(instance: &Instance, netlink: &Netlink, creation: &Creation,
     let key = devices::name(&port).map_err(|_| {
         Error::Usage(format!("--create {name}: the port is named {port}, so 13 bytes are the most"))
     })?;
-    Membership::Segment(vni).refuse_taken(instance, key)?;
-    let links = netlink.links().await?;
-    if let Some(link) = links.iter().find(|link| link.name == *name || link.name == port) {
-        return Err(Error::Conflict(format!(
-            "--create {name}: there is a device {} already; choose another name",
-            link.name
-        )));
+    let _claim = bpffs::claim_devices()?;
+    creation.limits.refuse_taken(&Membership::Segment(vni), instance, key)?;
+    for taken in [name, &port] {
+        // The kernel knows devices by alternative names, too.
+        if netlink.link(taken).await.is_ok() {
+            return Err(Error::Conflict(format!(
+                "--create {name}: there is a device {taken} already; choose another name"
+            )));
+        }
     }
     let mtu = mtu(instance, netlink, creation).await?;
-    let made = build(instance, netlink, creation, (key, vni), mtu).await;
-    if made.is_err()
-        && let Ok(link) = netlink.link(name).await
-    {
-        let _ = netlink.delete_link(link.index).await;
+    let pair = netlink.add_veth(key.as_str(), name, mtu).await?;
+    let built = build(instance, netlink, creation, (key, vni), &pair).await;
+    if built.is_err() {
+        let [port, _] = pair;
+        let _ = netlink.delete_link(port.index).await;
     }
-    made
+    built
 }
 
 async fn build(
@@ -76,17 +78,14 @@ async fn build(
     netlink: &Netlink,
     creation: &Creation,
     (key, vni): (DeviceName, Vni),
-    mtu: u32,
+    [link, host]: &[Link; 2],
 ) -> Result<()> {
-    netlink.add_veth(key.as_str(), &creation.name, mtu).await?;
-    let host = netlink.link(&creation.name).await?;
-    let link = netlink.link(key.as_str()).await?;
     for (addr, len) in &creation.addresses {
         netlink.add_address(host.index, *addr, *len).await?;
     }
     let settings = creation.limits.of(Port::new(vni, PortKind::Device));
     let device = Device::new(Role::Port(settings)).with_created();
-    settle(instance, netlink, &link, (key, device), &Membership::Segment(vni)).await?;
+    settle(instance, netlink, link, (key, device), &Membership::Segment(vni)).await?;
     netlink.bring_up(link.index).await?;
     netlink.bring_up(host.index).await
 }

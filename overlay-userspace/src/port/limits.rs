@@ -2,11 +2,17 @@
 
 use overlay_common::{
     IfIndex,
-    maps::{bum_rate::BumRate, learned::LearnedKey, port::Port},
+    maps::{bum_rate::BumRate, device::DeviceName, learned::LearnedKey, port::Port},
 };
 
 use super::find;
-use crate::{error::Result, fdb, instance::Instance, maps};
+use crate::{
+    error::{Error, Result},
+    fdb,
+    instance::Instance,
+    maps,
+    membership::Membership,
+};
 
 /// What a port may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +26,28 @@ pub struct Limits {
 impl Limits {
     pub(super) const fn of(self, port: Port) -> Port {
         port.with_learn_limit(self.stations).with_bum_rate(self.bum_rate)
+    }
+
+    /// Refuses a name that is wanted already: as a conflict, if it is a port with other limits than these, where there are any.
+    pub(super) fn refuse_taken(
+        self,
+        member: &Membership,
+        instance: &Instance,
+        key: DeviceName,
+    ) -> Result<()> {
+        let taken = member.refuse_taken(instance, key);
+        let Err(Error::Exists(message)) = taken else { return taken };
+        let (_, _, port) = find(instance, key.as_str())?;
+        let is_other = |asked: u32, has: u32| asked != 0 && asked != has;
+        let others = is_other(self.stations, port.learn_limit()) || is_other(self.bum_rate, port.bum_rate());
+        Err(if others {
+            Error::Conflict(format!(
+                "{} is a port already with other limits; `overlay port set` changes them",
+                key.as_str()
+            ))
+        } else {
+            Error::Exists(message)
+        })
     }
 }
 

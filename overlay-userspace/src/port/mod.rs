@@ -21,6 +21,7 @@ use overlay_common::{
 };
 
 use crate::{
+    bpffs,
     datapath::FROM_PORT,
     devices,
     error::{Error, Result},
@@ -70,9 +71,14 @@ pub async fn add(
     member: &Membership,
     limits: Limits,
 ) -> Result<()> {
-    let key = devices::name(name)?;
+    let _claim = bpffs::claim_devices()?;
     let link = netlink.link(name).await?;
-    member.refuse_taken(instance, key)?;
+    // It may have been named by an alternative name.
+    let key = devices::name(&link.name)?;
+    limits.refuse_taken(member, instance, key)?;
+    if maps::ports(instance)?.get(link.index.get())?.is_some() {
+        return Err(Error::Conflict(format!("{} is a port already; see `overlay port show`", link.name)));
+    }
     let port = limits.of(member.port(checked(instance, &link)?));
     let added = settle(instance, netlink, &link, (key, Device::new(Role::Port(port))), member).await;
     if added.is_err() {

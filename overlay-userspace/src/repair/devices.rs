@@ -12,6 +12,7 @@ use overlay_common::{
 
 use super::{Kind, Pass, Repair};
 use crate::{
+    bpffs,
     datapath::{self, FROM_PORT, FROM_UPLINK},
     error::Result,
     hook, maps,
@@ -139,10 +140,16 @@ impl Pass<'_> {
     async fn serve(&mut self, wanted: &mut Wanted, link: &Link) -> Result<()> {
         let kind = Kind::of(&wanted.device);
         let had = wanted.device.index();
+        if had.is_none() && wanted.device.is_created() {
+            // What was made is gone, and this one is somebody else's.
+            wanted.device = Device::new(wanted.device.role());
+        }
+        let claim = bpffs::claim_devices()?;
         let served = match wanted.device.role() {
             Role::Uplink(choice) => self.serve_uplink(link, choice).await,
             Role::Port(port) => self.serve_port(wanted.name, link, port).await,
         };
+        drop(claim);
         let name = wanted.name;
         match served {
             Ok(()) if had.is_some() => self.did(Repair::Attached(kind, name)),

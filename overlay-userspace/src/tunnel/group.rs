@@ -43,13 +43,17 @@ pub async fn add(
     let group = checked(&config, group, settings)?;
     let addr = UnderlayAddr::from(group);
     let key = MemberKey::new(vni, addr);
-    refuse_present(instance, key, group)?;
+    let present = match refuse_present(instance, key, group) {
+        Err(Error::Exists(message)) => Err(Error::Exists(message)),
+        other => Ok(other?),
+    };
     let known = Vteps::open(instance)?.find(addr)?;
     let route = route(instance, netlink, group, device, known.as_ref().map(|(_, vtep)| vtep)).await?;
     if let Some((_, vtep)) = &known {
         refuse_other(vtep, group, settings)?;
         refuse_other_port(vtep, group, settings.port.unwrap_or(config.port()))?;
     }
+    present?;
     if settings.udp_checksum {
         cutter::have(instance, netlink).await?;
     }
