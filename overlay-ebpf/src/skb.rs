@@ -35,6 +35,9 @@ const PACKET_HOST: u32 = 0;
 /// `PACKET_MULTICAST` of the same file.
 const PACKET_MULTICAST: u32 = 2;
 
+/// The `EtherType` of IPv6, as the kernel has it in a context.
+const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
+
 /// The bits of a VLAN's id in a tag's control information.
 const VID: u32 = 0xfff;
 
@@ -267,12 +270,17 @@ impl Skb {
     }
 
     /// Removes `len` bytes behind the first Ethernet header, and tells the kernel that `payload` follows.
+    ///
+    /// It need be told only where that is of another family than what was removed; Linux has the flags for it since 6.3, and
+    /// refuses them before.
     #[inline(always)]
     pub(crate) fn remove_room(&mut self, len: u32, payload: Payload) -> Result<(), Refused> {
         // There is no way to tell it that something else follows, and it insists on a header's length being left.
+        let was_ipv6 = self.fields().protocol == ETH_P_IPV6;
         let follows = match payload {
-            Payload::Ipv6 => BPF_F_ADJ_ROOM_DECAP_L3_IPV6,
-            Payload::Ipv4 | Payload::Vlan | Payload::Other => BPF_F_ADJ_ROOM_DECAP_L3_IPV4,
+            Payload::Ipv6 if !was_ipv6 => BPF_F_ADJ_ROOM_DECAP_L3_IPV6,
+            Payload::Ipv4 | Payload::Vlan | Payload::Other if was_ipv6 => BPF_F_ADJ_ROOM_DECAP_L3_IPV4,
+            Payload::Ipv6 | Payload::Ipv4 | Payload::Vlan | Payload::Other => 0,
         };
         let flags = FIXED_GSO | u64::from(follows);
         self.ctx.adjust_room(-(len as i32), BPF_ADJ_ROOM_MAC, flags).map_err(|_| Refused)
