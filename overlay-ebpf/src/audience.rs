@@ -33,6 +33,8 @@ const LISTENERS_IPV4: u32 = 3;
 const LISTENERS_IPV6: u32 = 4;
 /// Some of the audience have had the frame already.
 const HAS_COPIES: u32 = 1 << 31;
+/// The port's limit of what is flooded has been applied.
+const IS_PAID: u32 = 1 << 30;
 
 /// Notes in what is handed over with a frame that some of its audience have had it.
 #[inline(always)]
@@ -44,6 +46,18 @@ pub(crate) fn note_copies(skb: &mut Skb) {
 #[inline(always)]
 pub(crate) fn has_copies(skb: &Skb) -> bool {
     skb.handed_over() & HAS_COPIES != 0
+}
+
+/// Notes in what is handed over with a frame that the port's limit has been applied.
+#[inline(always)]
+pub(crate) fn note_paid(skb: &mut Skb) {
+    skb.hand_over(skb.handed_over() | IS_PAID);
+}
+
+/// Whether that was noted.
+#[inline(always)]
+pub(crate) fn is_paid(skb: &Skb) -> bool {
+    skb.handed_over() & IS_PAID != 0
 }
 
 /// The multicast group of IP that a frame is to.
@@ -94,7 +108,7 @@ impl Audience {
     /// What was handed over with a frame. A group that cannot be read has everyone listening.
     #[inline(always)]
     pub(crate) fn handed_over(skb: &Skb) -> Self {
-        let kind = (skb.handed_over() & !HAS_COPIES) >> VNI_BITS;
+        let kind = (skb.handed_over() & !(HAS_COPIES | IS_PAID)) >> VNI_BITS;
         let family = match kind {
             LISTENERS_IPV4 => Family::Ipv4,
             LISTENERS_IPV6 => Family::Ipv6,

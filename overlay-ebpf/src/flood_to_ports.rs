@@ -29,7 +29,7 @@ pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
     let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
     let now = clock::now();
     let size = Frame::handed_over(skb)?.size(skb);
-    if !bum_rates::allows(from, size.packets, now) {
+    if !audience::is_paid(skb) && !bum_rates::allows(from, size.packets, now) {
         return Err(DropReason::BumRate);
     }
     let mut walk = Walk::new(skb, vni, list, now);

@@ -17,8 +17,6 @@ pub(crate) const NETWORK: usize = eth::LEN;
 /// A message in a frame.
 pub(crate) struct Found {
     pub(crate) family: Family,
-    /// Whether its sender has an address: one who has none asks on behalf of others.
-    pub(crate) has_source: bool,
     pub(crate) at: usize,
     pub(crate) len: usize,
 }
@@ -42,8 +40,7 @@ fn find_igmp(skb: &Skb) -> Option<Found> {
     if ip.proto != igmp::PROTOCOL || !is_whole || at + len > skb.len() as usize {
         return None;
     }
-    let has_source = u32::from_ne_bytes(ip.src_addr) != 0;
-    message_sum::is_right(skb, at, len, 0).then_some(Found { family: Family::Ipv4, has_source, at, len })
+    message_sum::is_right(skb, at, len, 0).then_some(Found { family: Family::Ipv4, at, len })
 }
 
 #[inline(always)]
@@ -63,8 +60,7 @@ fn find_mld(skb: &Skb) -> Option<Found> {
         return None;
     }
     let sum = mld::pseudo_sum(&ip.src_addr, &ip.dst_addr, len as u16);
-    let has_source = ip.src_addr != [0; 16];
-    message_sum::is_right(skb, at, len, sum).then_some(Found { family: Family::Ipv6, has_source, at, len })
+    message_sum::is_right(skb, at, len, sum).then_some(Found { family: Family::Ipv6, at, len })
 }
 
 /// What a message says, if it is about groups.

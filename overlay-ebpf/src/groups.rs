@@ -23,7 +23,8 @@ use crate::{
     clock,
     frame::Frame,
     group_message::{self, Found},
-    maps::{flooding, jumps, mdb},
+    group_query,
+    maps::{bum_rates, flooding, jumps, mdb},
     packet::Packet as _,
     skb::Skb,
     verdict::Outcome,
@@ -48,8 +49,13 @@ pub(crate) fn concerns(segment: &Segment, frame: &Frame) -> bool {
 pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
     let device = skb.device().ok_or(DropReason::UnknownPort)?;
     let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
+    // Before anything is noted: nobody would hear a query that is not flooded.
+    if !bum_rates::allows(device, skb.packets(), clock::now()) {
+        return Err(DropReason::BumRate);
+    }
     let audience = judge(skb, vni, Listener::Port(device));
     audience.hand_over(skb, vni);
+    audience::note_paid(skb);
     jumps::jump(skb, Jump::FloodFromPort)
 }
 
@@ -124,12 +130,13 @@ fn hear(skb: &Skb, vni: Vni, place: Listener, found: &Found, now: u64) -> Heard 
     };
     let mut said = Said { skb, vni, place, family: found.family, now, at: 0, end: 0 };
     match message {
-        Message::Query { within, is_general } => {
-            if is_general {
-                said.query(within, found.has_source);
+        Message::Query { within } => {
+            if group_query::is_heard(skb, found, None) {
+                said.query(within);
             }
             return Heard::Query;
         }
+        Message::GroupQuery { .. } => return Heard::Query,
         Message::Join(group) => said.change(group, Change::Join),
         Message::Leave(group) => said.change(group, Change::Leave),
         Message::Records(count) => {
@@ -254,7 +261,7 @@ impl Said<'_> {
     /// Notes a query: somebody looks after the listeners. When that is new, they are all known only after they have
     /// answered.
     #[inline(always)]
-    fn query(&self, within: u64, has_source: bool) {
+    fn query(&self, within: u64) {
         let key = MdbKey::new(self.vni, Subject::Querier(self.family));
         let (from, until) = (self.now + within, self.now + QUERIER_NS);
         if let Some(entry) = mdb::entry_mut(&key) {
@@ -265,8 +272,6 @@ impl Said<'_> {
         } else {
             mdb::add(&key, &MdbEntry::new(from, until));
         }
-        if has_source {
-            self.lasts(&MdbKey::new(self.vni, Subject::Router(self.family, self.place)), QUERIER_NS);
-        }
+        self.lasts(&MdbKey::new(self.vni, Subject::Router(self.family, self.place)), QUERIER_NS);
     }
 }

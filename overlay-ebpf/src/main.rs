@@ -36,6 +36,7 @@ mod from_tunnel;
 mod from_uplink;
 mod from_uplink_xdp;
 mod group_message;
+mod group_query;
 mod groups;
 mod gso;
 mod handover;

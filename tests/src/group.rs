@@ -46,7 +46,12 @@ pub fn igmp(from: Mac, source: Ipv4Addr, to: (Mac, Ipv4Addr), mut message: Vec<u
 }
 
 /// A frame with an MLD message behind a router alert, the checksum of which is filled in.
-fn mld(from: Mac, source: Ipv6Addr, to: (Mac, Ipv6Addr), mut message: Vec<u8>) -> Vec<u8> {
+///
+/// # Panics
+///
+/// If the message has more than 255 bytes.
+#[must_use]
+pub fn mld(from: Mac, source: Ipv6Addr, to: (Mac, Ipv6Addr), mut message: Vec<u8>) -> Vec<u8> {
     let len = u8::try_from(message.len()).expect("a short message");
     let sum = checksum(&[&source.octets(), &to.1.octets(), &[0, len, 0, 58], &message]);
     message[2..4].copy_from_slice(&sum);

@@ -26,8 +26,12 @@ pub const fn parse(bytes: &[u8; LEN], len: usize) -> Option<Message> {
     Some(match kind {
         // Lengths between those of version 2 and 3 are no query (RFC 3376, section 7.1).
         0x11 if len == LEN || len >= V3_QUERY_LEN => {
-            let is_general = u32::from_ne_bytes(rest) == 0;
-            Message::Query { within: within(code, len) * TENTH_NS, is_general }
+            let within = within(code, len) * TENTH_NS;
+            if u32::from_ne_bytes(rest) == 0 {
+                Message::Query { within }
+            } else {
+                Message::GroupQuery { group, within }
+            }
         }
         0x12 | 0x16 => Message::Join(group),
         0x17 => Message::Leave(group),
@@ -61,13 +65,16 @@ mod tests {
     #[test]
     fn messages() {
         let group = UnderlayAddr::from_ipv4([239, 1, 2, 3]);
-        let query = |tenths: u64, is_general| Some(Message::Query { within: tenths * TENTH_NS, is_general });
-        assert_eq!(message(0x11, 0, [0; 4], 8), query(100, true));
-        assert_eq!(message(0x11, 10, [239, 1, 2, 3], 8), query(10, false));
-        assert_eq!(message(0x11, 0x80, [0; 4], 8), query(128, true));
-        assert_eq!(message(0x11, 0x80, [0; 4], 12), query(128, true));
-        assert_eq!(message(0x11, 0xff, [0; 4], 12), query(31744, true));
-        assert_eq!(message(0x11, 0, [0; 4], 12), query(0, true));
+        let query = |tenths: u64| Some(Message::Query { within: tenths * TENTH_NS });
+        assert_eq!(message(0x11, 0, [0; 4], 8), query(100));
+        assert_eq!(
+            message(0x11, 10, [239, 1, 2, 3], 8),
+            Some(Message::GroupQuery { group, within: 10 * TENTH_NS })
+        );
+        assert_eq!(message(0x11, 0x80, [0; 4], 8), query(128));
+        assert_eq!(message(0x11, 0x80, [0; 4], 12), query(128));
+        assert_eq!(message(0x11, 0xff, [0; 4], 12), query(31744));
+        assert_eq!(message(0x11, 0, [0; 4], 12), query(0));
         assert_eq!(message(0x11, 10, [0; 4], 11), None);
         assert_eq!(message(0x12, 0, [239, 1, 2, 3], 8), Some(Message::Join(group)));
         assert_eq!(message(0x16, 0, [239, 1, 2, 3], 8), Some(Message::Join(group)));

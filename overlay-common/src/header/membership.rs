@@ -5,12 +5,17 @@ use crate::UnderlayAddr;
 /// What a message says. Groups over IPv4 are v4-mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Somebody asks who listens, and is answered within so many nanoseconds.
+    /// Somebody asks who listens to any group, and is answered within so many nanoseconds.
     Query {
         /// Within which the answers come.
         within: u64,
-        /// Whether it asks about all groups.
-        is_general: bool,
+    },
+    /// The same of one group.
+    GroupQuery {
+        /// Which.
+        group: UnderlayAddr,
+        /// Within which the answers come.
+        within: u64,
     },
     /// The sender listens to a group.
     Join(UnderlayAddr),

@@ -28,8 +28,9 @@ pub const fn parse(bytes: &[u8; LEN], len: usize) -> Option<Message> {
         // Lengths between those of version 1 and 2 are no query (RFC 3810, section 8.1).
         130 if len == LEN || len >= V2_QUERY_LEN => {
             let code = u16::from_be_bytes([delay_high, delay_low]);
+            let within = within(code, len) * MILLISECOND_NS;
             let [a, b, c, d] = group.words();
-            Message::Query { within: within(code, len) * MILLISECOND_NS, is_general: a | b | c | d == 0 }
+            if a | b | c | d == 0 { Message::Query { within } } else { Message::GroupQuery { group, within } }
         }
         131 if len >= LEN => Message::Join(group),
         132 if len >= LEN => Message::Leave(group),
@@ -73,11 +74,14 @@ mod tests {
         let mut group = [0; 16];
         (group[0], group[15]) = (0xff, 7);
         let group = UnderlayAddr::from_ipv6(group);
-        let query = |ms: u64, is_general| Some(Message::Query { within: ms * MILLISECOND_NS, is_general });
-        assert_eq!(message(130, [0x27, 0x10, 0, 0], 0, 24), query(10_000, true));
-        assert_eq!(message(130, [0, 1, 0, 0], 7, 28), query(1, false));
-        assert_eq!(message(130, [0x80, 0, 0, 0], 0, 28), query(32768, true));
-        assert_eq!(message(130, [0xff, 0xff, 0, 0], 0, 28), query(8_387_584, true));
+        let query = |ms: u64| Some(Message::Query { within: ms * MILLISECOND_NS });
+        assert_eq!(message(130, [0x27, 0x10, 0, 0], 0, 24), query(10_000));
+        assert_eq!(
+            message(130, [0, 1, 0, 0], 7, 28),
+            Some(Message::GroupQuery { group, within: MILLISECOND_NS })
+        );
+        assert_eq!(message(130, [0x80, 0, 0, 0], 0, 28), query(32768));
+        assert_eq!(message(130, [0xff, 0xff, 0, 0], 0, 28), query(8_387_584));
         assert_eq!(message(130, [0; 4], 0, 25), None);
         assert_eq!(message(131, [0; 4], 7, 24), Some(Message::Join(group)));
         assert_eq!(message(132, [0; 4], 7, 24), Some(Message::Leave(group)));
