@@ -13,7 +13,7 @@ use overlay_common::{
     },
     maps::{
         jump::Jump,
-        mdb::{Group, LEFT_NS, LISTENER_NS, Listener, MdbEntry, MdbKey, QUERIER_NS, Subject},
+        mdb::{Group, LISTENER_NS, Listener, MdbEntry, MdbKey, QUERIER_NS, Subject},
         segment::Segment,
     },
 };
@@ -136,7 +136,10 @@ fn hear(skb: &Skb, vni: Vni, place: Listener, found: &Found, now: u64) -> Heard 
             }
             return Heard::Query;
         }
-        Message::GroupQuery { .. } => return Heard::Query,
+        Message::GroupQuery { group, within } => {
+            group_query::hear(skb, vni, found, (group, within), now);
+            return Heard::Query;
+        }
         Message::Join(group) => said.change(group, Change::Join),
         Message::Leave(group) => said.change(group, Change::Leave),
         Message::Records(count) => {
@@ -226,7 +229,8 @@ impl Said<'_> {
         };
         *key = MdbKey::new(self.vni, Subject::Listener(group, self.place));
         match change {
-            Change::None => {}
+            // Others may listen at its place: those who ask about the group find out.
+            Change::Leave | Change::None => {}
             Change::Join => {
                 let is_noted = self.lasts(key, LISTENER_NS);
                 key.set_subject_to_group();
@@ -235,13 +239,6 @@ impl Said<'_> {
                 } else if let Some(known) = mdb::entry_mut(key) {
                     // There is no room to note it: everybody gets the group.
                     known.set_from(self.now + LISTENER_NS);
-                }
-            }
-            Change::Leave => {
-                if let Some(entry) = mdb::entry_mut(key)
-                    && entry.until() > self.now + LEFT_NS
-                {
-                    entry.set_until(self.now + LEFT_NS);
                 }
             }
         }

@@ -78,6 +78,22 @@ pub fn query(family: Family, from: &Workload) -> Vec<u8> {
     }
 }
 
+/// What a querier asks about the group alone, with answers within a second.
+#[must_use]
+pub fn group_query(family: Family, from: &Workload) -> Vec<u8> {
+    let (group, mac) = group(family);
+    match group {
+        IpAddr::V4(group) => {
+            let message = [&[0x11, 10, 0, 0][..], &group.octets()].concat();
+            igmp(from.mac, from.v4, (mac, group), message)
+        }
+        IpAddr::V6(group) => {
+            let message = [&[130, 0, 0, 0, 3, 0xe8, 0, 0][..], &group.octets()].concat();
+            mld(from.mac, [0xfe80, 0, 0, 0, 0, 0, 0, 1].into(), (mac, group), message)
+        }
+    }
+}
+
 /// A datagram to the group.
 #[must_use]
 pub fn datagram(family: Family, from: &Workload, number: u8) -> Vec<u8> {

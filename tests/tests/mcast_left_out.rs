@@ -1,17 +1,24 @@
 //! With `--mcast-snooping on`, nobody is left out who could not say that he listens.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    thread::sleep,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
-use overlay_common::DropReason;
+use overlay_common::{DropReason, Family};
 use overlay_tests::{
-    bench::{Bench, Hook, PORT, SECOND_PORT, SECOND_STATION, STATION, lab},
-    frame::{ETHER_EXPERIMENT, ETHER_IPV4, Ethernet, Ipv4, Mac, Network as _},
-    group::{igmp, mld},
+    bench::{Bench, Hook, PORT, REMOTE, SECOND_PORT, SECOND_STATION, STATION, lab},
+    frame::{ETHER_EXPERIMENT, ETHER_IPV4, Ethernet, IP_UDP, Ipv4, Mac, Network as _, Udp},
+    group::{group, igmp, mld},
+    testrun::TC_REDIRECT,
     topology::Lab,
 };
 
 const ALL: (Mac, Ipv4Addr) = (Mac([1, 0, 0x5e, 0, 0, 1]), Ipv4Addr::new(224, 0, 0, 1));
+/// That of [`group`].
+const GROUP: Ipv4Addr = Ipv4Addr::new(239, 7, 7, 7);
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const ALL_IPV6: (Mac, Ipv6Addr) = (Mac([0x33, 0x33, 0, 0, 0, 1]), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1));
 
@@ -97,5 +104,68 @@ fn a_query_beyond_what_a_port_may_have_flooded_counts_for_nothing() -> Result<()
         ensure!(bench.run(Hook::Port(SECOND_PORT), &query)?.1.is_empty());
     }
     ensure!(has(&bench, "querier")?);
+    Ok(())
+}
+
+/// A datagram to the group.
+fn datagram_from(from: Mac) -> Vec<u8> {
+    let ip = Ipv4::new(OWN, GROUP, IP_UDP);
+    let bytes = Udp::new(5999, 5999).datagram(ip.addresses(), &[1; 64]);
+    Ethernet::new(from, group(Family::Ipv4).1, ETHER_IPV4).frame(&ip.packet(&bytes))
+}
+
+fn join(from: Mac) -> Vec<u8> {
+    igmp(from, OWN, (group(Family::Ipv4).1, GROUP), [&[0x16, 0, 0, 0], &GROUP.octets()[..]].concat())
+}
+
+/// Whether those behind the tunnel get what is sent to the group.
+fn is_served(bench: &Bench<'_>) -> Result<bool> {
+    let (outcome, drops) = bench.run(Hook::Port(PORT), &datagram_from(STATION))?;
+    ensure!(drops.is_empty(), "{drops:?}");
+    Ok(outcome.verdict == TC_REDIRECT)
+}
+
+/// Waits as long as those have who do not answer.
+fn wait_for_answers() {
+    sleep(Duration::from_millis(2100));
+}
+
+#[test]
+fn who_listens_beside_one_that_leaves_goes_on_getting_the_group() -> Result<()> {
+    let lab = lab()?;
+    let bench = bench_with_snooping(&lab)?;
+    // A kernel bridge asks without an address.
+    let query = igmp(SECOND_STATION, Ipv4Addr::UNSPECIFIED, ALL, [&QUERY[..], &[0; 4]].concat());
+    bench.run(Hook::Port(SECOND_PORT), &query)?;
+    let (one, other) = (REMOTE, Mac([2, 0, 0, 0, 2, 7]));
+    for from in [one, other] {
+        bench.run(Hook::Uplink("u1"), &bench.packet(&join(from), |_| ())?)?;
+    }
+    ensure!(is_served(&bench)?);
+    let routers = (Mac([1, 0, 0x5e, 0, 0, 2]), [224, 0, 0, 2].into());
+    let leave = igmp(one, OWN, routers, [&[0x17, 0, 0, 0], &GROUP.octets()[..]].concat());
+    let querier = bench.station(SECOND_PORT)?;
+    let leave_packet = bench.packet(&leave, |_| ())?;
+    bench.run(Hook::Uplink("u1"), &leave_packet)?;
+    ensure!(querier.collect(|frame| frame.bytes == leave)?.len() == 1, "the querier hears of it");
+    let ask = |message: &[u8], to: (Mac, Ipv4Addr)| -> Result<()> {
+        let message = [&[0x11, 10, 0, 0], &GROUP.octets()[..], message].concat();
+        bench.run(Hook::Port(SECOND_PORT), &igmp(SECOND_STATION, OWN, to, message)).map(drop)
+    };
+    let to = (group(Family::Ipv4).1, GROUP);
+    ask(&[2, 0, 0, 0], to)?;
+    bench.run(Hook::Uplink("u1"), &bench.packet(&join(other), |_| ())?)?;
+    bench.run(Hook::Uplink("u1"), &leave_packet)?;
+    // Queries that not all who listen hear, that are not for all of them, and that are not to cut them short.
+    ask(&[], (to.0, Ipv4Addr::new(239, 9, 9, 9)))?;
+    ask(&[], (SECOND_STATION, GROUP))?;
+    ask(&[0, 0, 0, 1, 10, 1, 0, 9], to)?;
+    ask(&[0, 0, 0, 1], to)?;
+    ask(&[8, 0, 0, 0], to)?;
+    wait_for_answers();
+    ensure!(is_served(&bench)?, "the other one has answered");
+    ask(&[2, 0, 0, 0], to)?;
+    wait_for_answers();
+    ensure!(!is_served(&bench)?, "nobody has answered");
     Ok(())
 }

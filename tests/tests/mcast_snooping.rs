@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use overlay_common::{DropReason, Family};
 use overlay_tests::{
     frame::{Ethernet, Ipv4, Mac, Outer},
-    group::{datagram, group, igmp, listen, query},
+    group::{datagram, group, group_query, igmp, listen, query},
     mesh,
     overlay::{EXISTS, Instance, MISSING, USAGE},
     process::wait_until,
@@ -104,9 +104,12 @@ fn only_listeners_get_what_is_for_them(family: Family, version: &str) -> Result<
     wait_until(Instant::now() + Duration::from_secs(3), || Ok((site.copies(6)? == [1, 1]).then_some(())))
         .context("host 3 listens too")?;
     drop(other);
+    // Whoever asks hears that somebody left, and asks who else there is.
+    site.sender.send(&group_query(family, &site.workloads[0]))?;
     wait_until(Instant::now() + Duration::from_secs(6), || Ok((site.copies(7)? == [1, 0]).then_some(())))
         .context("host 3 has left")?;
     drop(socket);
+    site.sender.send(&group_query(family, &site.workloads[0]))?;
     wait_until(Instant::now() + Duration::from_secs(6), || Ok((site.copies(8)? == [0, 0]).then_some(())))
         .context("host 2 has left")?;
     let before = lab.host(1).drops()?;

@@ -23,9 +23,11 @@ const SECOND_NS: u64 = 1_000_000_000;
 pub const LISTENER_NS: u64 = 260 * SECOND_NS;
 /// How long a querier counts that says nothing (RFC 3376, section 8.5; RFC 3810, section 9.5).
 pub const QUERIER_NS: u64 = 255 * SECOND_NS;
-/// How long a listener counts on that has left: others at its place answer the querier within that (RFC 3376, sections
-/// 8.8 and 8.9; RFC 3810, sections 9.8 and 9.9).
+/// How long listeners count on at least that do not answer when they are asked about their group (RFC 3376, sections 8.8 to
+/// 8.10, and RFC 3810, sections 9.8 to 9.10, with their defaults).
 pub const LEFT_NS: u64 = 2 * SECOND_NS;
+/// How often they are asked before they are taken to have left.
+pub const LAST_QUERIES: u64 = 2;
 
 /// Where somebody listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
