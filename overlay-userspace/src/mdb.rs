@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use overlay_common::{
-    UnderlayAddr, Vni,
+    Family, UnderlayAddr, Vni,
     maps::mdb::{Group, Listener, MdbEntry, MdbKey, Subject},
 };
 
@@ -41,6 +41,20 @@ pub(crate) fn remove_where(instance: &Instance, unwanted: impl Fn(MdbKey, &MdbEn
 /// Forgets what was heard from a place in a segment, or said of it.
 pub(crate) fn forget_listener(instance: &Instance, vni: Vni, place: Listener) -> Result<()> {
     remove_where(instance, |key, _| key.vni() == Some(vni) && key.listener() == Some(place))
+}
+
+/// Has all multicast of a segment flooded until somebody has asked again who listens: there is somebody who was not asked.
+pub(crate) fn forget_queriers(instance: &Instance, vni: Vni) -> Result<()> {
+    let mut mdb = maps::mdb(instance)?;
+    for family in [Family::Ipv4, Family::Ipv6] {
+        mdb.remove(MdbKey::new(vni, Subject::Querier(family)))?;
+    }
+    Ok(())
+}
+
+/// Forgets what was heard in a segment. What commands said stays.
+pub(crate) fn forget_heard(instance: &Instance, vni: Vni) -> Result<()> {
+    remove_where(instance, |key, entry| key.vni() == Some(vni) && !entry.is_static())
 }
 
 /// Removes what does not hold any more.

@@ -195,12 +195,17 @@ pub fn set(instance: &Instance, vni: Vni, change: Change) -> Result<()> {
         fdb::check_limit(segment.learn_limit(), learned, &format!("VNI {vni}"), &format!("--vni {vni}"))?;
     }
     segments.put(vni.get(), &segment)?;
-    if segment.suppress() || !before.suppress() {
+    let is_deaf = before.mcast_snooping() && !segment.mcast_snooping();
+    let is_unsure = before.suppress() && !segment.suppress();
+    if !is_deaf && !is_unsure {
         return Ok(());
     }
-    // Nothing keeps them true any more.
+    // Nothing keeps true any more what was heard.
     grace::wait(instance)?;
-    neigh::flush(instance, vni).map(drop)
+    if is_deaf {
+        mdb::forget_heard(instance, vni)?;
+    }
+    if is_unsure { neigh::flush(instance, vni).map(drop) } else { Ok(()) }
 }
 
 /// Refuses settings that do not fit each other.

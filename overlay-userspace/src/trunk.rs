@@ -130,6 +130,7 @@ pub(crate) fn map(instance: &Instance, device: IfIndex, added: &VlanMap) -> Resu
         tags.put(TagKey::new(device, vni), &vid.get().into())?;
         vlans.put(VlanKey::new(device, vid), &vni.get())?;
         maps::flood::change(instance, vni, |list| list.add_port(device))?;
+        mdb::forget_queriers(instance, vni)?;
     }
     Ok(())
 }

@@ -117,6 +117,7 @@ pub async fn add(
     maps::counters::start(instance, vni, Some(id))?;
     members.put(key, &id.index())?;
     maps::flood::change(instance, vni, |list| list.add_vtep(id, key.remote().family()))?;
+    mdb::forget_queriers(instance, vni)?;
     for mac in macs {
         fdb::add_static(instance, vni, *mac, Place::Vtep(id)).map_err(Error::as_conflict)?;
     }

@@ -6,14 +6,15 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 use overlay_common::{DropReason, Family};
 use overlay_tests::{
-    bench::{Bench, Hook, PORT, REMOTE, SECOND_PORT, SECOND_STATION, STATION, lab},
+    bench::{Bench, Hook, PORT, REMOTE, SECOND_PORT, SECOND_STATION, STATION, VNI, lab},
     frame::{ETHER_EXPERIMENT, ETHER_IPV4, Ethernet, IP_UDP, Ipv4, Mac, Network as _, Udp},
     group::{group, igmp, mld},
     testrun::TC_REDIRECT,
     topology::Lab,
+    wire::Wire,
 };
 
 const ALL: (Mac, Ipv4Addr) = (Mac([1, 0, 0x5e, 0, 0, 1]), Ipv4Addr::new(224, 0, 0, 1));
@@ -22,8 +23,10 @@ const GROUP: Ipv4Addr = Ipv4Addr::new(239, 7, 7, 7);
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const ALL_IPV6: (Mac, Ipv6Addr) = (Mac([0x33, 0x33, 0, 0, 0, 1]), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1));
 
-/// A query of IGMP that wants answers at once.
+/// A query of IGMP.
 const QUERY: [u8; 8] = [0x11, 0, 0, 0, 0, 0, 0, 0];
+/// The same of version 3, in which 0 does not stand for ten seconds.
+const QUERY_3: [u8; 12] = [0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 fn bench_with_snooping(lab: &Lab) -> Result<Bench<'_>> {
     let bench = Bench::new(lab, &["--xdp", "off"])?;
@@ -135,7 +138,7 @@ fn who_listens_beside_one_that_leaves_goes_on_getting_the_group() -> Result<()> 
     let lab = lab()?;
     let bench = bench_with_snooping(&lab)?;
     // A kernel bridge asks without an address.
-    let query = igmp(SECOND_STATION, Ipv4Addr::UNSPECIFIED, ALL, [&QUERY[..], &[0; 4]].concat());
+    let query = igmp(SECOND_STATION, Ipv4Addr::UNSPECIFIED, ALL, QUERY_3.to_vec());
     bench.run(Hook::Port(SECOND_PORT), &query)?;
     let (one, other) = (REMOTE, Mac([2, 0, 0, 0, 2, 7]));
     for from in [one, other] {
@@ -167,5 +170,60 @@ fn who_listens_beside_one_that_leaves_goes_on_getting_the_group() -> Result<()> 
     ask(&[2, 0, 0, 0], to)?;
     wait_for_answers();
     ensure!(!is_served(&bench)?, "nobody has answered");
+    Ok(())
+}
+
+/// A querier behind the tunnel, and somebody who listens behind [`PORT`].
+fn ask_and_join(bench: &Bench<'_>) -> Result<()> {
+    let query = igmp(REMOTE, OWN, ALL, QUERY_3.to_vec());
+    bench.run(Hook::Uplink("u1"), &bench.packet(&query, |_| ())?)?;
+    bench.run(Hook::Port(PORT), &join(STATION)).map(drop)
+}
+
+/// Whether a copy of what comes out of the tunnel for the group goes to each of two ports.
+fn has_copy(bench: &Bench<'_>, ports: [&str; 2]) -> Result<[bool; 2]> {
+    let (one, two) = (bench.station(ports[0])?, bench.station(ports[1])?);
+    let data = datagram_from(REMOTE);
+    bench.run(Hook::Uplink("u1"), &bench.packet(&data, |_| ())?)?;
+    let has_copy = |wire: &Wire| Ok::<_, Error>(wire.collect(|frame| frame.bytes == data)?.len() == 1);
+    Ok([has_copy(&one)?, has_copy(&two)?])
+}
+
+#[test]
+fn who_joined_while_snooping_was_off_gets_the_group_when_it_is_on_again() -> Result<()> {
+    let lab = lab()?;
+    let bench = bench_with_snooping(&lab)?;
+    bench.host().overlay(&["mdb", "add", "--vni", &VNI.to_string(), "239.8.8.8", "--port", PORT])?;
+    ask_and_join(&bench)?;
+    ensure!(has_copy(&bench, [PORT, SECOND_PORT])? == [true, false]);
+    bench.set(&["--mcast-snooping", "off"])?;
+    bench.run(Hook::Port(SECOND_PORT), &join(SECOND_STATION))?;
+    bench.set(&["--mcast-snooping", "on"])?;
+    ensure!(has_copy(&bench, [PORT, SECOND_PORT])? == [true, true]);
+    let mdb = bench.host().overlay_json(&["mdb", "show"])?;
+    let rows = mdb.as_array().context("no array")?;
+    ensure!(rows.iter().all(|row| row["origin"] == "static") && !rows.is_empty(), "{mdb}");
+    Ok(())
+}
+
+#[test]
+fn who_joined_before_he_was_in_the_segment_gets_the_group() -> Result<()> {
+    let lab = lab()?;
+    let bench = bench_with_snooping(&lab)?;
+    ask_and_join(&bench)?;
+    bench.add_port("p3", VNI)?;
+    ensure!(has_copy(&bench, [PORT, "p3"])? == [true, true], "behind a new port");
+    // He does not answer.
+    ask_and_join(&bench)?;
+    ensure!(has_copy(&bench, [PORT, "p3"])? == [true, false]);
+    bench.host().overlay(&["port", "del", "p3"])?;
+    let vlan = format!("10:{VNI}");
+    bench.host().overlay(&["port", "add", "p3", "--vlan", "20:20"])?;
+    bench.host().overlay(&["port", "vlan", "add", "p3", &vlan])?;
+    ensure!(has(&bench, "router")? && !has(&bench, "querier")?, "behind a new VLAN");
+    ask_and_join(&bench)?;
+    ensure!(has(&bench, "querier")?);
+    bench.add_tunnel(VNI, "10.0.0.9")?;
+    ensure!(has(&bench, "router")? && !has(&bench, "querier")?, "behind a new tunnel");
     Ok(())
 }

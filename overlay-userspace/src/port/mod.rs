@@ -162,6 +162,7 @@ pub(crate) fn attach(instance: &Instance, tc: TcHook, link: &Link, port: Port) -
     hook::attach_tc(instance, tc, link, FROM_PORT)?;
     if let Some(vni) = port.vni() {
         maps::flood::change(instance, vni, |list| list.add_port(link.index))?;
+        mdb::forget_queriers(instance, vni)?;
     }
     undo.disarm();
     Ok(())
