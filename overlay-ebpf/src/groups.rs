@@ -36,11 +36,13 @@ const MAX_RECORDS: u32 = 512;
 /// How much of a group's time may pass before a frame to it renews it, in nanoseconds.
 const RENEW_NS: u64 = 1_000_000_000;
 
-/// Whether a frame is to a group, or about one, in a segment that looks after who listens to which.
+/// Whether a frame is to a group, or about one, in a segment that looks after who listens to which. What is behind VLAN tags
+/// that are kept is of a network of its own, where perhaps nobody asks.
 #[inline(always)]
 pub(crate) fn concerns(segment: &Segment, frame: &Frame) -> bool {
     segment.mcast_snooping()
         && frame.destination().is_group()
+        && frame.tags_len() == 0
         && matches!(frame.payload(), Payload::Ipv4 | Payload::Ipv6)
 }
 

@@ -1,5 +1,5 @@
-//! With `--mcast-snooping on`, listeners behind trunk ports get what is for them, with the tag of their VLAN; so do those in
-//! segments that keep tags.
+//! With `--mcast-snooping on`, listeners behind trunk ports get what is for them, with the tag of their VLAN. In
+//! segments that keep tags, what has one is flooded.
 
 use std::time::{Duration, Instant};
 
@@ -104,35 +104,44 @@ fn a_trunk_port_can_be_named_in_its_segments_only() -> Result<()> {
 }
 
 #[test]
-fn tags_that_are_kept_go_along_with_what_is_for_listeners() -> Result<()> {
+fn what_keeps_its_tag_is_flooded_whoever_listens_without_one() -> Result<()> {
     let lab = Lab::with(2, Underlay { static_neighbours: true, ..Underlay::default() })?;
     let instances = mesh::up(&lab, &[])?;
     for host in &lab.hosts {
         host.overlay(&["vni", "add", "100", "--mcast-snooping", "on", "--vlan", "keep"])?;
     }
     mesh::connect(&instances, 100)?;
-    let near = mesh::workload(&instances[0], 100, 1)?;
+    let (near, beside) = (mesh::workload(&instances[0], 100, 1)?, mesh::workload(&instances[0], 100, 4)?);
     let (listener, silent) = (mesh::workload(&instances[1], 100, 2)?, mesh::workload(&instances[1], 100, 3)?);
     let socket = listen(&listener, Family::Ipv4)?;
     let sender = Wire::open(&near.netns, Workload::DEVICE, Direction::In)?;
-    let wires =
-        [&listener, &silent].map(|workload| Wire::open(&workload.netns, Workload::DEVICE, Direction::In));
-    let [listening, unheard] = wires;
-    let (listening, unheard) = (listening?, unheard?);
-    sender.send(&query(Family::Ipv4, &near))?;
+    let wire = |workload: &Workload| Wire::open(&workload.netns, Workload::DEVICE, Direction::In);
+    let (listening, unheard, beside) = (wire(&listener)?, wire(&silent)?, wire(&beside)?);
+    // In VLAN 7 somebody asks; in VLAN 9 nobody does.
+    let ask = query(Family::Ipv4, &near);
+    sender.send(&with_tag(&ask, 7))?;
+    sender.send(&ask)?;
     wait_for_listener(lab.host(2), 100, Family::Ipv4, &listener.port)?;
     let mut number = 0;
-    wait_until(Instant::now() + SOON, || {
+    let mut send = |control: Option<u16>| -> Result<[usize; 3]> {
         number += 1;
-        let inner = with_tag(&datagram(Family::Ipv4, &near, number), 0x6007);
+        let inner = datagram(Family::Ipv4, &near, number);
+        let inner = control.map_or_else(|| inner.clone(), |control| with_tag(&inner, control));
         let last = Ethernet::new(near.mac, Mac::BROADCAST, ETHER_EXPERIMENT).frame(&[number; 60]);
         sender.send(&inner)?;
         sender.send(&last)?;
-        let seen = [copies(&listening, &inner, &last)?, copies(&unheard, &inner, &last)?];
-        ensure!(seen[0] == 1, "{seen:?}");
-        Ok((seen[1] == 0).then_some(()))
-    })
-    .context("who does not listen gets it too")?;
+        Ok([
+            copies(&listening, &inner, &last)?,
+            copies(&unheard, &inner, &last)?,
+            copies(&beside, &inner, &last)?,
+        ])
+    };
+    wait_until(Instant::now() + SOON, || Ok((send(None)? == [1, 0, 0]).then_some(())))
+        .context("who does not listen gets it too")?;
+    for control in [0x6007, 9] {
+        ensure!(send(Some(control))? == [1, 1, 1], "{control:#x}");
+    }
+    ensure!(send(None)? == [1, 0, 0]);
     drop(socket);
     Ok(())
 }
