@@ -241,6 +241,8 @@ impl Said<'_> {
                 } else if let Some(known) = mdb::entry_mut(key) {
                     // There is no room to note it: everybody gets the group.
                     known.set_from(self.now + LISTENER_NS);
+                } else {
+                    self.give_up(LISTENER_NS);
                 }
             }
         }
@@ -271,6 +273,18 @@ impl Said<'_> {
         } else {
             mdb::add(&key, &MdbEntry::new(from, until));
         }
-        self.lasts(&MdbKey::new(self.vni, Subject::Router(self.family, self.place)), QUERIER_NS);
+        if !self.lasts(&MdbKey::new(self.vni, Subject::Router(self.family, self.place)), QUERIER_NS) {
+            self.give_up(QUERIER_NS);
+        }
+    }
+
+    /// Has everybody get everything for so long: there is somebody who cannot be noted.
+    #[inline(always)]
+    fn give_up(&self, time: u64) {
+        let Some(key) = flooding::mdb_key() else { return };
+        *key = MdbKey::new(self.vni, Subject::Querier(self.family));
+        if let Some(querier) = mdb::entry_mut(key) {
+            querier.set_from(self.now + time);
+        }
     }
 }

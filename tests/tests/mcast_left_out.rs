@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
+    ops::Range,
     thread::sleep,
     time::Duration,
 };
@@ -9,10 +10,12 @@ use std::{
 use anyhow::{Context as _, Error, Result, ensure};
 use overlay_common::{DropReason, Family};
 use overlay_tests::{
-    bench::{Bench, Hook, PORT, REMOTE, SECOND_PORT, SECOND_STATION, STATION, VNI, lab},
+    bench::{
+        Bench, Hook, OTHER_PORT, OTHER_VNI, PORT, REMOTE, SECOND_PORT, SECOND_STATION, STATION, VNI, lab,
+    },
     frame::{ETHER_EXPERIMENT, ETHER_IPV4, Ethernet, IP_UDP, Ipv4, Mac, Network as _, Udp},
     group::{group, igmp, mld},
-    testrun::TC_REDIRECT,
+    testrun::{TC_REDIRECT, tc_in_turn},
     topology::Lab,
     wire::Wire,
 };
@@ -225,5 +228,34 @@ fn who_joined_before_he_was_in_the_segment_gets_the_group() -> Result<()> {
     ensure!(has(&bench, "querier")?);
     bench.add_tunnel(VNI, "10.0.0.9")?;
     ensure!(has(&bench, "router")? && !has(&bench, "querier")?, "behind a new tunnel");
+    Ok(())
+}
+
+/// A report of `IGMPv3` of so many groups, and those after them.
+fn report(from: Mac, groups: Range<u32>, last: &[Ipv4Addr]) -> Result<Vec<u8>> {
+    let groups: Vec<Ipv4Addr> =
+        groups.map(|group| Ipv4Addr::from(0xe800_0000 + group)).chain(last.to_vec()).collect();
+    let mut message = vec![0x22, 0, 0, 0, 0, 0];
+    message.extend(u16::try_from(groups.len())?.to_be_bytes());
+    for group in groups {
+        message.extend([4, 0, 0, 0]);
+        message.extend(group.octets());
+    }
+    Ok(igmp(from, OWN, (Mac([1, 0, 0x5e, 0, 0, 22]), [224, 0, 0, 22].into()), message))
+}
+
+#[test]
+fn a_router_that_there_is_no_room_to_note_gets_all_multicast() -> Result<()> {
+    let lab = lab()?;
+    let bench = bench_with_snooping(&lab)?;
+    bench.host().overlay(&["vni", "set", &OTHER_VNI.to_string(), "--mcast-snooping", "on"])?;
+    ask_and_join(&bench)?;
+    ensure!(has_copy(&bench, [PORT, SECOND_PORT])? == [true, false]);
+    let reports = (0..60)
+        .map(|at| Ok((OTHER_PORT, report(STATION, at * 150..(at + 1) * 150, &[])?)))
+        .collect::<Result<Vec<_>>>()?;
+    tc_in_turn(&bench.instance, "from_port", &reports, reports.len())?;
+    bench.run(Hook::Port(SECOND_PORT), &igmp(SECOND_STATION, OWN, ALL, QUERY_3.to_vec()))?;
+    ensure!(has_copy(&bench, [PORT, SECOND_PORT])? == [true, true]);
     Ok(())
 }

@@ -204,10 +204,12 @@ impl MdbEntry {
         }
     }
 
-    /// Lets it hold from a later time only.
+    /// Lets it hold from a later time only; an earlier one changes nothing.
     #[inline(always)]
     pub const fn set_from(&mut self, from: u64) {
-        self.from = from;
+        if from > self.from {
+            self.from = from;
+        }
     }
 }
 
@@ -230,6 +232,9 @@ mod tests {
         assert!(entry.is_over(10) && !entry.is_over(9) && !entry.is_static());
         entry.set_until(20);
         assert!(entry.holds(15));
+        entry.set_from(12);
+        entry.set_from(7);
+        assert!(!entry.holds(11) && entry.holds(12));
         let mut fixed = MdbEntry::STATIC;
         fixed.set_until(3);
         assert!(fixed.is_static() && fixed.holds(4));
