@@ -23,14 +23,14 @@ use crate::{
     clock,
     frame::Frame,
     group_message::{self, Found},
-    group_query,
+    group_query, hear,
     maps::{bum_rates, flooding, jumps, mdb},
     packet::Packet as _,
     skb::Skb,
     verdict::Outcome,
 };
 
-/// Records of one report that are read; what follows them is passed on, but not listened to.
+/// Records of one report that are read; where more follow, everybody gets everything for a while.
 const MAX_RECORDS: u32 = 512;
 
 /// How much of a group's time may pass before a frame to it renews it, in nanoseconds.
@@ -73,7 +73,8 @@ pub(crate) fn from_tunnel(skb: &mut Skb) -> Outcome {
 
 /// Finds out whom a frame concerns; of a message about groups, notes what it says first.
 #[inline(always)]
-fn judge(skb: &Skb, vni: Vni, place: Listener) -> Audience {
+fn judge(skb: &mut Skb, vni: Vni, place: Listener) -> Audience {
+    hear::pull(skb, group_message::HEADERS_LEN);
     let now = clock::now();
     let family = match Frame::parse(skb, 0).map(|frame| frame.payload()) {
         Ok(Payload::Ipv4) => Family::Ipv4,
@@ -150,9 +151,14 @@ fn hear(skb: &Skb, vni: Vni, place: Listener, found: &Found, now: u64) -> Heard 
                 Family::Ipv6 => (mld::REPORT_LEN, record_ipv6),
             };
             (said.at, said.end) = ((found.at + head) as u32, (found.at + found.len) as u32);
-            let count = u32::from(count).min(MAX_RECORDS);
+            let count = u32::from(count);
             // SAFETY: the callback takes the `Said` that it is given here, which outlives the loop.
-            unsafe { bpf_loop(count, record as *mut c_void, ptr::from_mut(&mut said).cast(), 0) };
+            unsafe {
+                bpf_loop(count.min(MAX_RECORDS), record as *mut c_void, ptr::from_mut(&mut said).cast(), 0)
+            };
+            if count > MAX_RECORDS && said.at < said.end {
+                said.give_up(LISTENER_NS);
+            }
         }
     }
     Heard::Report

@@ -4,7 +4,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
     ops::Range,
     thread::sleep,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Error, Result, ensure};
@@ -15,9 +15,10 @@ use overlay_tests::{
     },
     frame::{ETHER_EXPERIMENT, ETHER_IPV4, Ethernet, IP_UDP, Ipv4, Mac, Network as _, Udp},
     group::{group, igmp, mld},
+    process::wait_until,
     testrun::{TC_REDIRECT, tc_in_turn},
     topology::Lab,
-    wire::Wire,
+    wire::{Direction, Wire},
 };
 
 const ALL: (Mac, Ipv4Addr) = (Mac([1, 0, 0x5e, 0, 0, 1]), Ipv4Addr::new(224, 0, 0, 1));
@@ -258,4 +259,25 @@ fn a_router_that_there_is_no_room_to_note_gets_all_multicast() -> Result<()> {
     bench.run(Hook::Port(SECOND_PORT), &igmp(SECOND_STATION, OWN, ALL, QUERY_3.to_vec()))?;
     ensure!(has_copy(&bench, [PORT, SECOND_PORT])? == [true, true]);
     Ok(())
+}
+
+#[test]
+fn who_names_the_group_late_in_a_long_report_gets_it() -> Result<()> {
+    let lab = lab()?;
+    let bench = bench_with_snooping(&lab)?;
+    for netns in [&bench.host().netns, &bench.stations] {
+        netns.ip(&format!("link set {SECOND_PORT} mtu 9000"))?;
+    }
+    let long = Wire::open(&bench.stations, SECOND_PORT, Direction::In)?;
+    ask_and_join(&bench)?;
+    long.send(&report(SECOND_STATION, 0..512, &[])?)?;
+    wait_until(Instant::now() + Duration::from_secs(5), || {
+        let mdb = bench.host().overlay_json(&["mdb", "show"])?;
+        Ok(mdb.as_array().context("no array")?.iter().any(|row| row["group"] == "232.0.1.255").then_some(()))
+    })?;
+    ensure!(has_copy(&bench, [PORT, SECOND_PORT])? == [true, false], "all of it was read");
+    long.send(&report(SECOND_STATION, 0..512, &[GROUP])?)?;
+    wait_until(Instant::now() + Duration::from_secs(5), || {
+        Ok((has_copy(&bench, [PORT, SECOND_PORT])? == [true, true]).then_some(()))
+    })
 }
