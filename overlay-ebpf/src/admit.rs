@@ -37,8 +37,9 @@ fn admit(vni: Vni, group: VtepId, source: UnderlayAddr) -> Result<(), DropReason
         Some(id) => id,
         None => claim(group, source)?,
     };
+    members::add(vni, source, id).map_err(|_| DropReason::TooManyMembers)?;
     counters::start(vni, id);
-    members::add(vni, source, id).map_err(|_| DropReason::TooManyMembers)
+    Ok(())
 }
 
 /// Gives the VTEP at `source` an id. What is left of one that fails half way, the next command clears.

@@ -14,6 +14,9 @@ const HOP_BY_HOP: u8 = 0;
 /// Where the headers of a frame's payload start.
 pub(crate) const NETWORK: usize = eth::LEN;
 
+/// Bytes of headers that have to be in one piece: those of IPv6, and its shortest extension header.
+pub(crate) const HEADERS_LEN: usize = NETWORK + ipv6::LEN + 8;
+
 /// A message in a frame.
 pub(crate) struct Found {
     pub(crate) family: Family,

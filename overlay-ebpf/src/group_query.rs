@@ -90,10 +90,21 @@ fn is_right_ipv6(skb: &Skb) -> Option<bool> {
     Some(is_of_the_link && option == ALERT_IPV6 && (pad == [0, 0] || pad == [1, 0]))
 }
 
-/// How long those who listen to the group that a query of a segment is about count on, if they do not answer; `None`: not
+/// Notes a query of segment `vni` about a group: those who listen to it count on for as long as they have to answer.
+#[inline(always)]
+pub(crate) fn hear(skb: &Skb, vni: Vni, found: &Found, (group, within): (UnderlayAddr, u64), now: u64) {
+    if is_heard(skb, found, Some(group))
+        && let Some(group) = Group::new(group)
+        && let Some(time) = time_to_answer(skb, found, within)
+    {
+        shorten(vni, group, now + time);
+    }
+}
+
+/// How long those who listen to the group that a query is about count on, if they do not answer; `None`: not
 /// all of them are asked, or answers to an earlier query are not to be forgotten (RFC 3376, sections 4.1.5 and 6.6.1).
 #[inline(always)]
-pub(crate) fn time_to_answer(skb: &Skb, found: &Found, within: u64) -> Option<u64> {
+fn time_to_answer(skb: &Skb, found: &Found, within: u64) -> Option<u64> {
     const SUPPRESS: u8 = 1 << 3;
     let head = match found.family {
         Family::Ipv4 => igmp::LEN,
@@ -120,7 +131,7 @@ struct Asked {
 
 /// Lets those who listen to a group in segment `vni` count until then, wherever they are, unless they say that they do.
 #[inline(always)]
-pub(crate) fn shorten(vni: Vni, group: Group, until: u64) {
+fn shorten(vni: Vni, group: Group, until: u64) {
     let Some(list) = flood::get(vni) else { return };
     let mut asked = Asked { vni, list, group, until };
     let places = list.port_count() + list.vtep_count();

@@ -23,7 +23,7 @@ use crate::{
     clock,
     frame::Frame,
     group_message::{self, Found},
-    group_query,
+    group_query, hear,
     maps::{bum_rates, flooding, jumps, mdb},
     packet::Packet as _,
     skb::Skb,
@@ -73,7 +73,8 @@ pub(crate) fn from_tunnel(skb: &mut Skb) -> Outcome {
 
 /// Finds out whom a frame concerns; of a message about groups, notes what it says first.
 #[inline(always)]
-fn judge(skb: &Skb, vni: Vni, place: Listener) -> Audience {
+fn judge(skb: &mut Skb, vni: Vni, place: Listener) -> Audience {
+    hear::pull(skb, group_message::HEADERS_LEN);
     let now = clock::now();
     let family = match Frame::parse(skb, 0).map(|frame| frame.payload()) {
         Ok(Payload::Ipv4) => Family::Ipv4,
@@ -139,12 +140,7 @@ fn hear(skb: &Skb, vni: Vni, place: Listener, found: &Found, now: u64) -> Heard 
             return Heard::Query;
         }
         Message::GroupQuery { group, within } => {
-            if group_query::is_heard(skb, found, Some(group))
-                && let Some(group) = Group::new(group)
-                && let Some(time) = group_query::time_to_answer(skb, found, within)
-            {
-                group_query::shorten(vni, group, now + time);
-            }
+            group_query::hear(skb, vni, found, (group, within), now);
             return Heard::Query;
         }
         Message::Join(group) => said.change(group, Change::Join),

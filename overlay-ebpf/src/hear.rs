@@ -30,7 +30,7 @@ pub(crate) fn hear(skb: &mut Skb, frame: &Frame) -> Heard {
 
 /// Makes bytes linear where they are not. A short frame stays as it is, and says nothing.
 #[inline(always)]
-fn pull(skb: &mut Skb, len: usize) {
+pub(crate) fn pull(skb: &mut Skb, len: usize) {
     if skb.bounds().1 - skb.bounds().0 < len {
         let _ = skb.pull((len as u32).min(skb.len()));
     }

@@ -64,7 +64,14 @@ pub(crate) fn forget_heard(instance: &Instance, vni: Vni) -> Result<()> {
 /// Fails if the kernel does.
 pub fn sweep(instance: &Instance) -> Result<()> {
     let now = fdb::now()?;
-    remove_where(instance, |_, entry| entry.is_over(now))
+    let mut mdb = maps::mdb(instance)?;
+    for (key, _) in mdb.entries()?.into_iter().filter(|(_, entry)| entry.is_over(now)) {
+        // Reading them all takes a while, and a report may have come meanwhile.
+        if mdb.get(key)?.is_some_and(|entry| entry.is_over(now)) {
+            mdb.remove(key)?;
+        }
+    }
+    Ok(())
 }
 
 /// A group whose listeners are learned.

@@ -231,6 +231,7 @@ pub(super) fn forget_member(instance: &Instance, key: MemberKey) -> Result<()> {
     // First nobody finds it any more, then its place is free.
     vteps.clear(id)?;
     maps::next_hops::forget(instance, id)?;
+    maps::path_mtus::forget(instance, id)?;
     maps::admitted::give_back(instance, id)
 }
 
