@@ -27,6 +27,10 @@ impl Pass<'_> {
             }
         };
         let is_ours = joined || is_same && vtep.is_joined();
+        if is_ours && !joined {
+            let let_out = self.netlink.let_group_out(uplink, remote.ip()).await;
+            self.attempt(let_out.map(drop));
+        }
         let moved = vtep.moved(vtep.local(), uplink).map(|moved| moved.with_joined(is_ours));
         if let Some(moved) = moved.filter(|moved| moved != vtep) {
             Vteps::open(self.instance)?.put(id, &moved)?;
