@@ -14,6 +14,7 @@ use overlay_tests::{
 
 over_both_families! {
     what_others_send_to_the_group_leaves_the_host,
+    a_group_is_left_by_the_last_instance_that_joined_it,
 }
 
 fn group<N: Network>() -> IpAddr {
@@ -64,5 +65,21 @@ fn what_others_send_to_the_group_leaves_the_host<N: Network>() -> Result<()> {
     ensure!(leaves(2)?, "after the link was down");
     host.overlay(&["tunnel", "del", "--vni", "100", "--remote", &group.to_string()])?;
     ensure!(!joined(host, group)?, "it was not left");
+    Ok(())
+}
+
+fn a_group_is_left_by_the_last_instance_that_joined_it<N: Network>() -> Result<()> {
+    let lab = Lab::with(2, Underlay::known(N::FAMILY))?;
+    let (host, group) = (lab.host(1), group::<N>());
+    let on = |name: &str, words: &[&str]| host.overlay(&[&["--instance", name], words].concat());
+    let names = [format!("{}-a", host.netns.name()), format!("{}-b", host.netns.name())];
+    for (name, port) in names.iter().zip(["4789", "4790"]) {
+        on(name, &["up", "--uplink", "u1", "--port", port])?;
+        on(name, &["tunnel", "add", "--vni", "100", "--remote", &group.to_string(), "--dev", "u1"])?;
+    }
+    let first = on(&names[0], &["down"]).and_then(|_| joined(host, group));
+    let last = on(&names[1], &["down"]).and_then(|_| joined(host, group));
+    ensure!(first?, "the other instance still listens");
+    ensure!(!last?, "nobody listens any more");
     Ok(())
 }

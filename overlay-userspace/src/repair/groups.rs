@@ -6,6 +6,7 @@ use super::{Pass, Repair};
 use crate::{
     error::Result,
     maps::{self, next_hops, vteps::Vteps},
+    tunnel,
 };
 
 impl Pass<'_> {
@@ -26,7 +27,9 @@ impl Pass<'_> {
                 return Ok(());
             }
         };
-        let is_ours = joined || is_same && vtep.is_joined();
+        let is_ours = joined
+            || is_same && vtep.is_joined()
+            || tunnel::others_joined(self.instance, uplink, remote.ip())?;
         if is_ours && !joined {
             let let_out = self.netlink.let_group_out(uplink, remote.ip()).await;
             self.attempt(let_out.map(drop));

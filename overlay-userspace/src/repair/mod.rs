@@ -161,9 +161,9 @@ pub async fn repair(instance: &Instance, netlink: &Netlink) -> Result<Report> {
     pass.forwarding()?;
     pass.devices().await?;
     pass.locals().await?;
-    pass.paths().await?;
     fdb::sweep(instance)?;
     tunnel::sweep(instance)?;
+    pass.paths().await?;
     mdb::sweep(instance)?;
     Ok(pass.report)
 }
