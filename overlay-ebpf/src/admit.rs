@@ -1,11 +1,17 @@
 //! Segments with a multicast group of the underlay: whoever speaks to one becomes a member.
 
-use overlay_common::{DropReason, UnderlayAddr, Vni, VtepId, maps::jump::Jump};
+use overlay_common::{
+    DropReason, UnderlayAddr, Vni, VtepId,
+    maps::{admitted::MAX_OF_SEGMENT, jump::Jump},
+};
 
 use crate::{
     clock,
     decap::{self, Stranger},
-    maps::{admitted, config, counters, jumps, members, vtep_ids, vteps},
+    maps::{
+        admitted::{self, Noted},
+        config, counters, jumps, learned, members, vtep_ids, vteps,
+    },
     skb::Skb,
     verdict::Outcome,
 };
@@ -27,7 +33,8 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
 /// Makes the VTEP at `source` a member, which is reached as the group is.
 #[inline(always)]
 fn admit(vni: Vni, group: VtepId, source: UnderlayAddr) -> Result<(), DropReason> {
-    if !admitted::add(vni, source, clock::now()) {
+    let count = learned::of_members(vni).ok_or(DropReason::NotAMember)?;
+    if !count.is_below(MAX_OF_SEGMENT) {
         return Err(DropReason::TooManyMembers);
     }
     // An id counts only if its VTEP has that address.
@@ -37,7 +44,16 @@ fn admit(vni: Vni, group: VtepId, source: UnderlayAddr) -> Result<(), DropReason
         Some(id) => id,
         None => claim(group, source)?,
     };
-    members::add(vni, source, id).map_err(|_| DropReason::TooManyMembers)?;
+    match admitted::add(vni, source, clock::now()) {
+        // Commands count down, and count anew each time.
+        Noted::New => count.increase(),
+        Noted::Before => {}
+        Noted::Full => return Err(DropReason::TooManyMembers),
+    }
+    if !members::add(vni, source, id) {
+        return Err(DropReason::TooManyMembers);
+    }
+    // Last: a command that stops to count looks for a member that came again after that.
     counters::start(vni, id);
     Ok(())
 }

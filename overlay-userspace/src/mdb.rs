@@ -1,19 +1,20 @@
 //! Who listens to which multicast group: `overlay mdb`.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use overlay_common::{
     Family, UnderlayAddr, Vni,
-    maps::mdb::{Group, Listener, MdbEntry, MdbKey, Subject},
+    maps::mdb::{Group, LISTENER_NS, Listener, MdbEntry, MdbKey, Subject},
 };
 
 use crate::{
     error::{Error, Result},
     fdb::{self, At},
     instance::Instance,
-    maps,
+    maps::{self, Added, Table},
     netlink::Netlink,
     segment,
+    undo::Undo,
 };
 
 /// Something known about multicast in a segment.
@@ -101,8 +102,68 @@ pub async fn add(instance: &Instance, netlink: &Netlink, vni: Vni, group: IpAddr
     if mdb.get(key)?.is_some_and(|entry| entry.is_static()) {
         return Err(Error::Exists(format!("a listener of VNI {vni} to {group} is there already")));
     }
-    mdb.put(key, &MdbEntry::STATIC)?;
-    mdb.put(MdbKey::new(vni, Subject::Group(group)), &MdbEntry::STATIC)
+    // The group first: until somebody is known to listen, it goes nowhere for no longer than a failure takes.
+    let mut undo = Undo::new();
+    let group = MdbKey::new(vni, Subject::Group(group));
+    let before = mdb.get(group)?;
+    put(&mut mdb, group)?;
+    undo.push(move || {
+        let _ = maps::mdb(instance).and_then(|mut mdb| match before {
+            Some(before) => mdb.put(group, &before),
+            None => mdb.remove(group).map(drop),
+        });
+    });
+    put(&mut mdb, key)?;
+    undo.disarm();
+    Ok(())
+}
+
+/// How often to make room for an entry, that others may take first.
+const TRIES: u32 = 8;
+
+/// How many learned listeners make way at a time.
+const BATCH: usize = 64;
+
+/// Makes an entry that holds for good. Where the map is full, learned listeners make way.
+fn put(mdb: &mut Table<MdbKey, MdbEntry>, key: MdbKey) -> Result<()> {
+    for _ in 0..TRIES {
+        match mdb.add(key, &MdbEntry::STATIC)? {
+            Added::New => return Ok(()),
+            Added::Known => return mdb.put(key, &MdbEntry::STATIC),
+            Added::Full => make_room(mdb)?,
+        }
+    }
+    Err(Error::Failed(
+        "there are as many listeners as there can be; `overlay vni set --mcast-snooping off` or `overlay mdb del` makes \
+         room"
+            .to_owned(),
+    ))
+}
+
+/// Has learned listeners of the segment that has most of them make way, those first that hold on least. Their groups are
+/// flooded until all of the listeners have said so again.
+fn make_room(mdb: &mut Table<MdbKey, MdbEntry>) -> Result<()> {
+    let mut learned: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (key, entry) in mdb.entries()? {
+        if let (Some(vni), Subject::Listener(group, _), false) = (key.vni(), key.subject(), entry.is_static())
+        {
+            learned.entry(vni).or_default().push((entry.until(), key, group));
+        }
+    }
+    let Some((vni, mut most)) = learned.into_iter().max_by_key(|(_, listeners)| listeners.len()) else {
+        return Ok(());
+    };
+    most.sort_unstable_by_key(|(until, ..)| *until);
+    let again = fdb::now()? + LISTENER_NS;
+    for (_, key, group) in most.into_iter().take(BATCH) {
+        let group = MdbKey::new(vni, Subject::Group(group));
+        if let Some(mut known) = mdb.get(group)? {
+            known.set_from(again);
+            mdb.put(group, &known)?;
+        }
+        mdb.remove(key)?;
+    }
+    Ok(())
 }
 
 /// Lets somebody listen to a group no more, whether a command had said so or the listener.

@@ -2,20 +2,23 @@
 
 mod again;
 mod group;
+mod ids;
 mod neighbours;
 mod remote;
 
 pub use again::complete;
+pub(crate) use group::others_joined;
 pub use group::{add as add_group, sweep};
-pub(crate) use neighbours::release_neighbours;
+pub(crate) use neighbours::{follow as follow_neighbours, release_neighbours};
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use overlay_common::{
     Family, IfIndex, MacAddr, UnderlayAddr, Vni, VtepId,
     maps::{
+        admitted,
         config::Config,
-        fdb::{Place, Removal},
+        fdb::{FdbKey, Origin, Place, Removal},
         mdb::{Group, Listener},
         member::{self, MemberKey},
         next_hop::NextHop,
@@ -92,20 +95,15 @@ pub async fn add(
     let addr = UnderlayAddr::from(remote);
     let key = MemberKey::new(vni, addr);
     let mut members = maps::members(instance)?;
-    if group::is_learned(instance, key)? {
-        // From now on a command vouches for it.
-        group::forget_member(instance, key)?;
-    } else if members.get(key)?.is_some() {
+    let is_learned = group::is_learned(instance, key)?;
+    if !is_learned && members.get(key)?.is_some() {
         again::refuse_changed(instance, &config, remote, settings)?;
         return Err(Error::Exists(format!(
             "VNI {vni} reaches {remote} already; `overlay tunnel show` lists all tunnels"
         )));
     }
-    let known = Vteps::open(instance)?.find(addr)?;
-    if let Some((_, vtep)) = &known {
-        refuse_other(vtep, remote, settings)?;
-        refuse_other_port(vtep, remote, settings.port.unwrap_or(config.port()))?;
-    }
+    let known = known(instance, &config, key, settings)?;
+    refuse_static(instance, vni, macs)?;
     let route = route(instance, netlink, remote).await?;
     if settings.udp_checksum {
         cutter::have(instance, netlink).await?;
@@ -113,15 +111,20 @@ pub async fn add(
 
     let mut undo = Undo::new();
     segment::ensure(instance, &netlink.links().await?, vni, &mut undo)?;
-    let id = if let Some((id, _)) = known {
+    let id = if let Some(id) = known {
         id
     } else {
         let is_multipath = !netlink.equal_routes(remote).await.is_empty();
         let vtep = vtep(&config, addr, &route, settings)?.with_multipath(is_multipath);
-        claim(instance, &vtep, &mut undo)?
+        let id = ids::claim(instance, &vtep)?;
+        undo.push(move || {
+            let _ = ids::drop_vtep(instance, id);
+        });
+        id
     };
+    ids::unify(instance, addr, id)?;
     undo.push(move || {
-        let _ = forget(instance, key, id);
+        let _ = if is_learned { unname(instance, vni, id, macs) } else { forget(instance, key, id) };
     });
     maps::counters::start(instance, vni, Some(id))?;
     members.put(key, &id.index())?;
@@ -130,8 +133,48 @@ pub async fn add(
     for mac in macs {
         fdb::add_static(instance, vni, *mac, Place::Vtep(id)).map_err(Error::as_conflict)?;
     }
-    netlink.manage_neighbour(route.device, route.via).await?;
+    // From now on a command vouches for it.
+    group::vouch(instance, key)?;
+    neighbours::keep_ways(instance, netlink, remote).await?;
     undo.disarm();
+    Ok(())
+}
+
+/// The id that a command gave the VTEP of `key`, if it is reached as `settings` say. `None`: it gets one.
+fn known(instance: &Instance, config: &Config, key: MemberKey, settings: Settings) -> Result<Option<VtepId>> {
+    let Some((id, vtep)) = Vteps::open(instance)?.find(key.remote())? else { return Ok(None) };
+    let remote = key.remote().ip();
+    let refused = refuse_other(&vtep, remote, settings)
+        .and_then(|()| refuse_other_port(&vtep, remote, settings.port.unwrap_or(config.port())));
+    let members = maps::members(instance)?.entries()?;
+    if members.into_iter().any(|(other, of)| other != key && member::id(of) == Some(id)) {
+        refused?;
+    } else if refused.is_err() {
+        return Ok(None);
+    }
+    Ok(Some(id).filter(|id| !admitted::is_one(*id)))
+}
+
+/// Refuses stations that a command or a control plane put somewhere already.
+fn refuse_static(instance: &Instance, vni: Vni, macs: &[MacAddr]) -> Result<()> {
+    let fdb = maps::fdb::open(instance)?;
+    for mac in macs {
+        if fdb.get(FdbKey::new(vni, *mac))?.is_some_and(|entry| entry.origin() != Origin::Learned) {
+            return Err(Error::Conflict(format!("{mac} of VNI {vni} is in the FDB already")));
+        }
+    }
+    Ok(())
+}
+
+/// Lets a segment have a member again that came by itself, as if no command had named it.
+fn unname(instance: &Instance, vni: Vni, id: VtepId, macs: &[MacAddr]) -> Result<()> {
+    maps::flood::change(instance, vni, |list| {
+        list.remove_vtep(id);
+        Ok(())
+    })?;
+    for mac in macs {
+        maps::fdb::remove(instance, Removal::ALL.vni(vni).vtep(id).mac(*mac))?;
+    }
     Ok(())
 }
 
@@ -229,22 +272,6 @@ fn vtep(config: &Config, addr: UnderlayAddr, route: &Route, settings: Settings) 
         .ok_or_else(|| Error::Failed(format!("the local VTEP has no address to reach {addr} from")))
 }
 
-/// Puts a VTEP into a free slot.
-fn claim<'a>(instance: &'a Instance, vtep: &Vtep, undo: &mut Undo<'a>) -> Result<VtepId> {
-    let mut vteps = Vteps::open(instance)?;
-    let id = vteps.free()?;
-    maps::next_hops::forget(instance, id)?;
-    if vtep.is_multipath() {
-        maps::next_hops::forget_flows(instance)?;
-    }
-    maps::path_mtus::forget(instance, id)?;
-    undo.push(move || {
-        let _ = Vteps::open(instance).and_then(|mut vteps| vteps.clear(id));
-    });
-    vteps.put(id, vtep)?;
-    Ok(id)
-}
-
 /// Stops a segment from reaching a remote VTEP.
 ///
 /// # Errors
@@ -258,22 +285,15 @@ pub async fn del(instance: &Instance, netlink: &Netlink, vni: Vni, remote: IpAdd
         ))
     })?;
     if group::is_learned(instance, key)? {
-        return group::forget_member(instance, key);
+        group::forget_member(instance, key)?;
+        return neighbours::tidy(instance, netlink).await;
     }
     if remote.is_multicast() {
         return group::del(instance, netlink, key, id).await;
     }
     forget(instance, key, id)?;
-    if is_used(instance, id)? {
-        return Ok(());
-    }
-    neighbours::release(instance, netlink, id).await?;
-    Vteps::open(instance)?.clear(id)
-}
-
-/// Whether a segment still reaches a VTEP.
-fn is_used(instance: &Instance, id: VtepId) -> Result<bool> {
-    Ok(maps::members(instance)?.entries()?.into_values().any(|other| member::id(other) == Some(id)))
+    ids::drop_vtep(instance, id)?;
+    neighbours::tidy(instance, netlink).await
 }
 
 /// Removes a tunnel from every map: first the right to send, last the stations behind it.
@@ -287,7 +307,12 @@ fn forget(instance: &Instance, key: MemberKey, id: VtepId) -> Result<()> {
     mdb::forget_listener(instance, vni, Listener::Vtep(id))?;
     grace::wait(instance)?;
     maps::fdb::purge(instance, Removal::ALL.vni(vni).vtep(id))?;
-    maps::counters::stop(instance, vni, Some(id))
+    maps::counters::stop(instance, vni, Some(id))?;
+    if maps::members(instance)?.get(key)?.and_then(member::id) == Some(id) {
+        // By a group it came again meanwhile.
+        maps::counters::start(instance, vni, Some(id))?;
+    }
+    Ok(())
 }
 
 /// All tunnels, by segment and address.

@@ -19,6 +19,10 @@ pub const FREE_NAME: &str = "FREE_VTEPS";
 /// How many ids there are for VTEPs that come by themselves.
 pub const MAX_FREE: usize = 1024;
 
+/// How many VTEPs can come by themselves to one segment, so that there are ids left for the others. A few more can where
+/// several come at a time.
+pub const MAX_OF_SEGMENT: u64 = MAX_FREE as u64 / 4;
+
 /// The first of these ids.
 pub const FIRST: u16 = (vtep::MAX_ENTRIES - MAX_FREE) as u16;
 

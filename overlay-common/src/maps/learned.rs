@@ -1,4 +1,4 @@
-//! `LEARNED`: how many stations are learned, by segment and by port.
+//! `LEARNED`: how many stations are learned, by segment and by port, and how many VTEPs came to a segment by themselves.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -8,10 +8,10 @@ use crate::{IfIndex, Vni};
 /// The map's name: a hash of [`LearnedKey`] to a count (`u64`). Entries are made with the segment and the port.
 pub const NAME: &str = "LEARNED";
 
-/// Segments and ports there can be counts for.
-pub const MAX_ENTRIES: usize = super::segment::MAX_ENTRIES + super::port::MAX_ENTRIES;
+/// Segments, twice, and ports there can be counts for.
+pub const MAX_ENTRIES: usize = 2 * super::segment::MAX_ENTRIES + super::port::MAX_ENTRIES;
 
-/// Whose stations.
+/// Whose stations, or members.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct LearnedKey {
@@ -23,6 +23,7 @@ map_data!(LearnedKey);
 
 const SEGMENT: u32 = 0;
 const PORT: u32 = 1;
+const MEMBERS: u32 = 2;
 
 impl LearnedKey {
     /// Those of segment `vni`.
@@ -37,5 +38,12 @@ impl LearnedKey {
     #[must_use]
     pub const fn port(device: IfIndex) -> Self {
         Self { kind: PORT, number: device.get() }
+    }
+
+    /// The VTEPs that came to segment `vni` by themselves.
+    #[inline(always)]
+    #[must_use]
+    pub const fn members(vni: Vni) -> Self {
+        Self { kind: MEMBERS, number: vni.get() }
     }
 }

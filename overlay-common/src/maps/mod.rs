@@ -16,6 +16,7 @@ pub mod flooding;
 pub mod flow;
 pub mod jump;
 pub mod learned;
+pub mod managed;
 pub mod mdb;
 pub mod member;
 pub mod neighbour;

@@ -1,4 +1,5 @@
 use aya_ebpf::{
+    bindings::BPF_NOEXIST,
     btf_maps::{HashMap, Queue},
     macros::btf_map,
 };
@@ -12,17 +13,31 @@ use overlay_common::{
 
 use super::NO_PREALLOC;
 
+/// `-EEXIST`.
+const EEXIST: i32 = -17;
+
 #[btf_map]
 static ADMITTED: HashMap<MemberKey, Admitted, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
 
 #[btf_map]
 static FREE_VTEPS: Queue<u32, MAX_FREE> = Queue::new();
 
-/// Notes that the VTEP at `remote` came to segment `vni` by itself at `now`, nanoseconds of the monotonic clock; `false`
-/// if too many have.
+/// Whether there was room to note a VTEP.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noted {
+    New,
+    Before,
+    Full,
+}
+
+/// Notes that the VTEP at `remote` came to segment `vni` by itself at `now`, nanoseconds of the monotonic clock.
 #[inline(always)]
-pub(crate) fn add(vni: Vni, remote: UnderlayAddr, now: u64) -> bool {
-    ADMITTED.insert(MemberKey::new(vni, remote), Admitted::new(now), 0).is_ok()
+pub(crate) fn add(vni: Vni, remote: UnderlayAddr, now: u64) -> Noted {
+    match ADMITTED.insert(MemberKey::new(vni, remote), Admitted::new(now), u64::from(BPF_NOEXIST)) {
+        Ok(()) => Noted::New,
+        Err(EEXIST) => Noted::Before,
+        Err(_) => Noted::Full,
+    }
 }
 
 /// Takes a free id.

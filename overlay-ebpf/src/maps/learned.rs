@@ -30,6 +30,12 @@ pub(crate) fn of_port(device: IfIndex) -> Option<Count> {
     of(LearnedKey::port(device))
 }
 
+/// The VTEPs that came to segment `vni` by themselves, if it has a group.
+#[inline(always)]
+pub(crate) fn of_members(vni: Vni) -> Option<Count> {
+    of(LearnedKey::members(vni))
+}
+
 /// Counts a station less behind the port of a place, if it is one.
 #[inline(always)]
 pub(crate) fn leave_port(place: Place) {
@@ -53,6 +59,19 @@ impl Count {
             return false;
         }
         true
+    }
+
+    /// Whether there are less than `limit`.
+    #[inline(always)]
+    pub(crate) fn is_below(self, limit: u64) -> bool {
+        // SAFETY: a word of the map, which outlives the program.
+        unsafe { self.0.read_volatile() < limit }
+    }
+
+    /// Counts one more.
+    #[inline(always)]
+    pub(crate) fn increase(self) {
+        self.add(1);
     }
 
     /// Counts one station less.

@@ -1,10 +1,13 @@
-use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
+use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::HashMap, macros::btf_map};
 use overlay_common::{
     UnderlayAddr, Vni, VtepId,
     maps::member::{GROUP, MAX_ENTRIES, MemberKey},
 };
 
 use super::NO_PREALLOC;
+
+/// `-EEXIST`.
+const EEXIST: i32 = -17;
 
 #[btf_map]
 static MEMBERS: HashMap<MemberKey, u32, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
@@ -24,8 +27,9 @@ pub(crate) fn has_group(vni: Vni, group: UnderlayAddr) -> bool {
     unsafe { MEMBERS.get(MemberKey::new(vni, group)) }.is_some_and(|id| id & GROUP != 0)
 }
 
-/// Lets the VTEP at `remote` send into segment `vni`, under that id.
+/// Lets the VTEP at `remote` send into segment `vni`, under that id, unless it does already; `false` if there is no room.
 #[inline(always)]
-pub(crate) fn add(vni: Vni, remote: UnderlayAddr, id: VtepId) -> Result<(), i32> {
-    MEMBERS.insert(MemberKey::new(vni, remote), id.index(), 0)
+pub(crate) fn add(vni: Vni, remote: UnderlayAddr, id: VtepId) -> bool {
+    let added = MEMBERS.insert(MemberKey::new(vni, remote), id.index(), u64::from(BPF_NOEXIST));
+    matches!(added, Ok(()) | Err(EEXIST))
 }

@@ -11,7 +11,10 @@ use overlay_common::{
     maps::counters::{Counters, CountersKey, NAME},
 };
 
-use super::open;
+use super::{
+    open,
+    table::{NOT_THERE, is_there},
+};
 use crate::{
     error::{Context as _, Result},
     instance::Instance,
@@ -37,7 +40,7 @@ pub fn read(instance: &Instance) -> Result<BTreeMap<(Vni, Option<VtepId>), Count
     Ok(all)
 }
 
-/// Starts to count for a segment, or for a remote VTEP in it.
+/// Starts to count for a segment, or for a remote VTEP in it. What is counted already goes on.
 ///
 /// # Errors
 ///
@@ -47,7 +50,10 @@ pub fn start(instance: &Instance, vni: Vni, vtep: Option<VtepId>) -> Result<()> 
     let cpus = nr_cpus().map_err(|(what, error)| crate::Error::failed(what, error))?;
     let zeros =
         PerCpuValues::try_from(vec![Counters::default(); cpus]).context(|| "cannot start to count")?;
-    map.insert(CountersKey::new(vni, vtep), zeros, 0).context(|| format!("cannot write map {NAME}"))
+    match map.insert(CountersKey::new(vni, vtep), zeros, NOT_THERE) {
+        Err(error) if is_there(&error) => Ok(()),
+        started => started.context(|| format!("cannot write map {NAME}")),
+    }
 }
 
 /// Stops to count for a segment, or for a remote VTEP in it.

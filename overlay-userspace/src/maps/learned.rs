@@ -35,3 +35,13 @@ pub fn start(instance: &Instance, key: LearnedKey) -> Result<()> {
 pub fn stop(instance: &Instance, key: LearnedKey) -> Result<()> {
     open(instance)?.remove(key).map(drop)
 }
+
+/// Sets a count right, if it is not.
+///
+/// # Errors
+///
+/// Fails if the kernel does.
+pub fn correct(instance: &Instance, key: LearnedKey, count: u64) -> Result<()> {
+    let mut map = open(instance)?;
+    if map.get(key)? == Some(count) { Ok(()) } else { map.put(key, &count) }
+}

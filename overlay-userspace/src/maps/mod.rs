@@ -25,6 +25,7 @@ use overlay_common::{
         bum_rate::{self, BumRate},
         device::{self, Device, DeviceName},
         fdb::FdbKey,
+        managed::{self, Managed},
         mdb::{self, MdbEntry, MdbKey},
         member::{self, MemberKey},
         parked::{self, Parked, ParkedVlan},
@@ -104,6 +105,15 @@ pub fn mdb(instance: &Instance) -> Result<Table<MdbKey, MdbEntry>> {
     Table::open(instance, mdb::NAME)
 }
 
+/// `MANAGED`: the neighbours that the kernel was asked to keep resolved.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn managed(instance: &Instance) -> Result<Table<Managed, u32>> {
+    Table::open(instance, managed::NAME)
+}
+
 /// `DEVICES`: name to the device that is wanted.
 ///
 /// # Errors
@@ -156,6 +166,7 @@ pub fn tags(instance: &Instance) -> Result<Table<TagKey, u32>> {
 /// Fails if the kernel refuses one.
 pub fn create(instance: &Instance) -> Result<()> {
     Table::<DeviceName, Device>::create(instance, device::NAME, device::MAX_ENTRIES)?;
+    Table::<Managed, u32>::create(instance, managed::NAME, managed::MAX_ENTRIES)?;
     Table::<FdbKey, Parked>::create(instance, parked::NAME, parked::MAX_ENTRIES)?;
     Table::<ParkedVlan, u32>::create(instance, parked::VLANS_NAME, vlan::MAX_ENTRIES)
 }

@@ -106,7 +106,7 @@ impl<K: Pod + Ord, V: Pod> Table<K, V> {
 }
 
 /// `BPF_NOEXIST`: adds, and changes nothing that is there.
-const NOT_THERE: u64 = 1;
+pub(super) const NOT_THERE: u64 = 1;
 
 /// What became of a key that was to be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ pub enum Added {
 }
 
 /// Whether the kernel refused an entry because it is there.
-fn is_there(error: &MapError) -> bool {
+pub(super) fn is_there(error: &MapError) -> bool {
     matches!(error, MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::EEXIST))
 }
 

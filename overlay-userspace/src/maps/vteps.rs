@@ -9,7 +9,7 @@ use overlay_common::{
     },
 };
 
-use super::{Table, open, vtep_ids};
+use super::{Added, Table, open, vtep_ids};
 use crate::{
     error::{Context as _, Error, Result},
     instance::Instance,
@@ -104,7 +104,46 @@ impl Vteps {
     pub fn clear(&mut self, id: VtepId) -> Result<()> {
         let Some(vtep) = self.get(id)? else { return Ok(()) };
         self.set(id, &Vtep::none())?;
-        self.ids.remove(vtep.remote()).map(drop)
+        self.unlist(id, vtep.remote())
+    }
+
+    /// Lets the VTEP at `remote` be found by that id no more, if it is.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub fn unlist(&mut self, id: VtepId, remote: UnderlayAddr) -> Result<()> {
+        if self.ids.get(remote)? == Some(id.index()) {
+            self.ids.remove(remote)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the VTEP at `remote` be found by that id, unless it is by another one, which is returned.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub fn list(&mut self, id: VtepId, remote: UnderlayAddr) -> Result<Option<VtepId>> {
+        match self.ids.add(remote, &id.index())? {
+            Added::Known => Ok(self.ids.get(remote)?.and_then(member::id).filter(|other| *other != id)),
+            Added::New | Added::Full => Ok(None),
+        }
+    }
+
+    /// All slots that have the VTEP at `remote`; normally one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub fn of(&self, remote: UnderlayAddr) -> Result<Vec<VtepId>> {
+        let mut all = Vec::new();
+        for id in ids() {
+            if self.get(id)?.is_some_and(|vtep| vtep.remote() == remote) {
+                all.push(id);
+            }
+        }
+        Ok(all)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Pass, Repair};
 use crate::{
     error::Result,
     maps::{self, next_hops, vteps::Vteps},
+    tunnel,
 };
 
 impl Pass<'_> {
@@ -26,7 +27,13 @@ impl Pass<'_> {
                 return Ok(());
             }
         };
-        let is_ours = joined || is_same && vtep.is_joined();
+        let is_ours = joined
+            || is_same && vtep.is_joined()
+            || tunnel::others_joined(self.instance, uplink, remote.ip())?;
+        if is_ours && !joined {
+            let let_out = self.netlink.let_group_out(uplink, remote.ip()).await;
+            self.attempt(let_out.map(drop));
+        }
         let moved = vtep.moved(vtep.local(), uplink).map(|moved| moved.with_joined(is_ours));
         if let Some(moved) = moved.filter(|moved| moved != vtep) {
             Vteps::open(self.instance)?.put(id, &moved)?;

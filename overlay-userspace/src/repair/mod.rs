@@ -168,10 +168,10 @@ pub async fn repair(instance: &Instance, netlink: &Netlink) -> Result<Report> {
     pass.forwarding()?;
     pass.devices().await?;
     pass.locals().await?;
-    pass.paths().await?;
-    pass.cutter().await?;
     fdb::sweep(instance)?;
     tunnel::sweep(instance)?;
+    pass.paths().await?;
+    pass.cutter().await?;
     mdb::sweep(instance)?;
     Ok(pass.report)
 }

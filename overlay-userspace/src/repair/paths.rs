@@ -1,6 +1,6 @@
 //! The ways to the remote VTEPs.
 
-use std::{collections::HashSet, net::IpAddr};
+use std::net::IpAddr;
 
 use overlay_common::{
     Family, IfIndex, UnderlayAddr, VtepId,
@@ -13,6 +13,7 @@ use crate::{
     forwarding,
     maps::{self, next_hops, vteps::Vteps},
     netlink::Route,
+    tunnel,
 };
 
 /// How a remote VTEP is reached.
@@ -40,7 +41,8 @@ impl Pass<'_> {
                 self.path(*id, vtep).await?;
             }
         }
-        self.keep_neighbours().await
+        self.keep_neighbours().await;
+        Ok(())
     }
 
     async fn path(&mut self, id: VtepId, vtep: &Vtep) -> Result<()> {
@@ -99,19 +101,11 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// A link that went down took its neighbours along, those that the kernel was asked to keep resolved, too.
-    async fn keep_neighbours(&mut self) -> Result<()> {
-        let wanted: HashSet<_> = self.report.paths.iter().map(|path| (path.uplink, path.via)).collect();
-        for is_ipv6 in [false, true] {
-            if !wanted.iter().any(|(_, via)| via.is_ipv6() == is_ipv6) {
-                continue;
-            }
-            let kept = self.netlink.kept_neighbours(is_ipv6).await?;
-            for (uplink, via) in wanted.difference(&kept).filter(|(_, via)| via.is_ipv6() == is_ipv6) {
-                // Only an optimisation: packets have an unknown neighbour resolved by themselves.
-                let _ = self.netlink.manage_neighbour(*uplink, *via).await;
-            }
-        }
-        Ok(())
+    /// A link that went down took its neighbours along, those that the kernel was asked to keep resolved, too; and where a
+    /// route moved, those of its old way are wanted no more.
+    async fn keep_neighbours(&mut self) {
+        let wanted = self.report.paths.iter().map(|path| (path.uplink, path.via)).collect();
+        let followed = tunnel::follow_neighbours(self.instance, self.netlink, &wanted).await;
+        self.attempt(followed);
     }
 }

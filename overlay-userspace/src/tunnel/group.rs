@@ -1,22 +1,27 @@
 //! Multicast groups of the underlay that stand for remote VTEPs, and the VTEPs that come by them.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use overlay_common::{
-    IfIndex, UnderlayAddr, Vni, VtepId,
+    Family, IfIndex, UnderlayAddr, Vni, VtepId,
     maps::{
-        admitted,
+        admitted::{self, Admitted},
         fdb::Place,
+        learned::LearnedKey,
         member::{self, GROUP, MemberKey},
+        segment::Segment,
         vtep::Vtep,
     },
 };
 
-use super::{Settings, checked, claim, forget, is_used, refuse_other, refuse_other_port, vtep};
+use super::{Settings, checked, forget, ids, refuse_other, refuse_other_port, vtep};
 use crate::{
     cutter,
     error::{Error, Result},
-    fdb,
+    fdb, grace,
     instance::Instance,
     maps::{self, vteps::Vteps},
     netlink::{Netlink, Route},
@@ -62,7 +67,13 @@ pub async fn add(
     segment::ensure(instance, &netlink.links().await?, vni, &mut undo)?;
     let id = match known {
         Some((id, _)) => id,
-        None => claim(instance, &vtep(&config, addr, &route, settings)?, &mut undo)?,
+        None => {
+            let id = ids::claim(instance, &vtep(&config, addr, &route, settings)?)?;
+            undo.push(move || {
+                let _ = ids::drop_vtep(instance, id);
+            });
+            id
+        }
     };
     undo.push(move || {
         let _ = set_group(instance, vni, addr, None).and_then(|()| forget(instance, key, id));
@@ -76,7 +87,7 @@ pub async fn add(
     Ok(())
 }
 
-/// Has the kernel join a group, and notes it if nobody else had joined it there.
+/// Has the kernel join a group, and notes it unless somebody else, who is no instance of ours, had joined it there.
 async fn join(
     instance: &Instance,
     netlink: &Netlink,
@@ -84,7 +95,7 @@ async fn join(
     route: &Route,
     group: IpAddr,
 ) -> Result<()> {
-    if !netlink.join_group(route.device, group).await? {
+    if !netlink.join_group(route.device, group).await? && !others_joined(instance, route.device, group)? {
         return Ok(());
     }
     let mut vteps = Vteps::open(instance)?;
@@ -94,12 +105,27 @@ async fn join(
     }
 }
 
-/// Has the kernel leave a group, if we had it join.
-pub(super) async fn leave(netlink: &Netlink, vtep: &Vtep) -> Result<()> {
-    match vtep.uplink().filter(|_| vtep.is_joined()) {
-        Some(device) => netlink.leave_group(device, vtep.remote().ip()).await,
-        None => Ok(()),
+/// Has the kernel leave a group, if we had it join and no other instance did.
+pub(super) async fn leave(instance: &Instance, netlink: &Netlink, id: VtepId, vtep: &Vtep) -> Result<()> {
+    let Some(device) = vtep.uplink().filter(|_| vtep.is_joined()) else { return Ok(()) };
+    let mut vteps = Vteps::open(instance)?;
+    if vteps.get(id)?.is_some() {
+        // Another instance that leaves it now must not take us for one that stays.
+        vteps.put(id, &vtep.with_joined(false))?;
     }
+    let group = vtep.remote().ip();
+    if others_joined(instance, device, group)? { Ok(()) } else { netlink.leave_group(device, group).await }
+}
+
+/// Whether another instance of this network namespace had the kernel join a group.
+pub(crate) fn others_joined(instance: &Instance, device: IfIndex, group: IpAddr) -> Result<bool> {
+    let has = |other: &Instance| {
+        // One that goes away meanwhile has not.
+        let known = Vteps::open(other).and_then(|vteps| vteps.find(group.into()));
+        let vtep = known.ok().flatten().map(|(_, vtep)| vtep);
+        vtep.is_some_and(|vtep| vtep.is_joined() && vtep.uplink() == Some(device))
+    };
+    Ok(instance.others()?.iter().any(has))
 }
 
 fn refuse_present(instance: &Instance, key: MemberKey, group: IpAddr) -> Result<()> {
@@ -180,10 +206,16 @@ async fn source(
 
 fn set_group(instance: &Instance, vni: Vni, group: UnderlayAddr, id: Option<VtepId>) -> Result<()> {
     let mut segments = maps::segments(instance)?;
-    match segments.get(vni.get())? {
-        Some(segment) => segments.put(vni.get(), &segment.with_group(group.family(), id)),
-        None => Ok(()),
+    let Some(segment) = segments.get(vni.get())? else { return Ok(()) };
+    let (had, segment) = (has_group(&segment), segment.with_group(group.family(), id));
+    if has_group(&segment) && !had {
+        maps::learned::start(instance, LearnedKey::members(vni))?;
     }
+    segments.put(vni.get(), &segment)?;
+    if had && !has_group(&segment) {
+        maps::learned::stop(instance, LearnedKey::members(vni))?;
+    }
+    Ok(())
 }
 
 /// Stops a segment from reaching a group, and forgets whoever came by it.
@@ -196,12 +228,12 @@ pub(super) async fn del(instance: &Instance, netlink: &Netlink, key: MemberKey, 
             forget_member(instance, other)?;
         }
     }
-    let mut vteps = Vteps::open(instance)?;
-    let Some(vtep) = vteps.get(id)?.filter(|_| is_used(instance, id).is_ok_and(|used| !used)) else {
+    let Some(vtep) = Vteps::open(instance)?.get(id)? else { return Ok(()) };
+    if ids::is_used(instance, id)? {
         return Ok(());
-    };
-    vteps.clear(id)?;
-    leave(netlink, &vtep).await
+    }
+    ids::drop_vtep(instance, id)?;
+    leave(instance, netlink, id, &vtep).await
 }
 
 /// Whether a VTEP became a member by itself.
@@ -209,30 +241,41 @@ pub(super) fn is_learned(instance: &Instance, key: MemberKey) -> Result<bool> {
     Ok(maps::admitted::open(instance)?.get(key)?.is_some())
 }
 
+/// Makes a member that may have come by itself one that a command named.
+pub(super) fn vouch(instance: &Instance, key: MemberKey) -> Result<()> {
+    let segment = key.vni().map(|vni| maps::segments(instance)?.get(vni.get())).transpose()?.flatten();
+    if segment.is_some_and(|segment| segment.group(key.remote().family()).is_some()) {
+        // A program may be about to note that it came.
+        grace::wait(instance)?;
+    }
+    maps::admitted::open(instance)?.remove(key).map(drop)
+}
+
 /// Forgets a member that came by itself, and its VTEP if no other segment reaches it.
 pub(super) fn forget_member(instance: &Instance, key: MemberKey) -> Result<()> {
-    let id = maps::members(instance)?.get(key)?.and_then(member::id);
+    let members = maps::members(instance)?;
+    let id = members.get(key)?.and_then(member::id);
     maps::admitted::open(instance)?.remove(key)?;
-    let mut vteps = Vteps::open(instance)?;
-    let id = match id {
-        Some(id) => {
-            forget(instance, key, id)?;
-            id
-        }
-        // It was cut off on its way in.
-        None => match vteps.find(key.remote())? {
-            Some((id, _)) => id,
-            None => return Ok(()),
-        },
-    };
-    if is_used(instance, id)? || !admitted::is_one(id) {
-        return Ok(());
+    // Without an id, it was cut off on its way in.
+    let Some(id) = id else { return Ok(()) };
+    forget(instance, key, id)?;
+    if members.get(key)?.is_some() {
+        // It came again meanwhile, perhaps noted before that was removed.
+        maps::admitted::open(instance)?.add(key, &Admitted::new(fdb::now()?))?;
     }
-    // First nobody finds it any more, then its place is free.
-    vteps.clear(id)?;
-    maps::next_hops::forget(instance, id)?;
-    maps::path_mtus::forget(instance, id)?;
-    maps::admitted::give_back(instance, id)
+    ids::drop_vtep(instance, id)
+}
+
+/// Frees the ids of VTEPs that no segment reaches: they were cut off on their way in.
+fn drop_unused(instance: &Instance) -> Result<()> {
+    let used: BTreeSet<_> =
+        maps::members(instance)?.entries()?.into_values().filter_map(member::id).collect();
+    for (id, _) in Vteps::open(instance)?.all()? {
+        if admitted::is_one(id) && !used.contains(&id) {
+            ids::drop_vtep(instance, id)?;
+        }
+    }
+    Ok(())
 }
 
 /// Forgets the members that came by themselves and that no station has been seen behind for their segment's ageing
@@ -243,10 +286,10 @@ pub(super) fn forget_member(instance: &Instance, key: MemberKey) -> Result<()> {
 /// Fails if the kernel does.
 pub fn sweep(instance: &Instance) -> Result<()> {
     let all = maps::admitted::open(instance)?.entries()?;
-    if all.is_empty() {
-        return Ok(());
-    }
     let segments = maps::segments(instance)?.entries()?;
+    if all.is_empty() {
+        return count(instance, &segments);
+    }
     let members = maps::members(instance)?.entries()?;
     let now = fdb::now()?;
     let mut in_use = BTreeSet::new();
@@ -268,5 +311,21 @@ pub fn sweep(instance: &Instance) -> Result<()> {
             forget_member(instance, key)?;
         }
     }
+    drop_unused(instance)?;
+    count(instance, &segments)
+}
+
+/// Counts anew who came to each segment by itself. Programs add to that count, and commands take away so.
+fn count(instance: &Instance, segments: &BTreeMap<u32, Segment>) -> Result<()> {
+    let all = maps::admitted::open(instance)?.entries()?;
+    for vni in segments.iter().filter(|(_, segment)| has_group(segment)).filter_map(|(vni, _)| Vni::new(*vni))
+    {
+        let there = all.keys().filter(|key| key.vni() == Some(vni)).count();
+        maps::learned::correct(instance, LearnedKey::members(vni), there as u64)?;
+    }
     Ok(())
+}
+
+fn has_group(segment: &Segment) -> bool {
+    [Family::Ipv4, Family::Ipv6].into_iter().any(|family| segment.group(family).is_some())
 }

@@ -1,48 +1,115 @@
-//! What the kernel does for tunnels: neighbours that it keeps resolved, groups that it has joined.
+//! The neighbours that packets to remote VTEPs go to, which the kernel is asked to keep resolved. Each is noted before, so
+//! that it is forgotten once no way leads there any more.
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
-use overlay_common::{IfIndex, VtepId, maps::vtep::Vtep};
+use overlay_common::{
+    IfIndex,
+    maps::{admitted, managed::Managed},
+};
 
-use crate::{error::Result, instance::Instance, maps::vteps::Vteps, netlink::Netlink};
+use crate::{
+    error::Result,
+    instance::Instance,
+    maps::{self, vteps::Vteps},
+    netlink::{Netlink, Route},
+};
 
-/// Lets the kernel forget the neighbour that packets to a VTEP go to, unless packets to another VTEP go there too.
-pub(super) async fn release(instance: &Instance, netlink: &Netlink, id: VtepId) -> Result<()> {
-    let mut others = Vec::new();
-    let mut own = None;
-    for (other, vtep) in Vteps::open(instance)?.all()? {
-        let Some(neighbour) = neighbour(netlink, &vtep).await else { continue };
-        if other == id {
-            own = Some(neighbour);
-        } else {
-            others.push(neighbour);
+/// A neighbour: the device that it is behind, and its address.
+type Neighbour = (IfIndex, IpAddr);
+
+/// Has the kernel keep these neighbours resolved, and forget those that it was asked for before.
+pub(crate) async fn follow(
+    instance: &Instance,
+    netlink: &Netlink,
+    wanted: &HashSet<Neighbour>,
+) -> Result<()> {
+    keep(instance, netlink, wanted).await?;
+    release_others(instance, netlink, wanted).await
+}
+
+/// Has the kernel keep the neighbours resolved that packets to a remote VTEP go to.
+pub(super) async fn keep_ways(instance: &Instance, netlink: &Netlink, remote: IpAddr) -> Result<()> {
+    let wanted = ways(instance, netlink, remote).await?;
+    keep(instance, netlink, &wanted).await
+}
+
+/// Has the kernel forget the neighbours that packets to no remote VTEP go to any more.
+pub(super) async fn tidy(instance: &Instance, netlink: &Netlink) -> Result<()> {
+    let mut wanted = HashSet::new();
+    for (id, vtep) in Vteps::open(instance)?.all()? {
+        if !vtep.is_group() && !admitted::is_one(id) {
+            wanted.extend(ways(instance, netlink, vtep.remote().ip()).await?);
         }
     }
-    match own {
-        Some((device, via)) if !others.contains(&(device, via)) => {
-            netlink.release_neighbour(device, via).await
-        }
-        _ => Ok(()),
-    }
+    release_others(instance, netlink, &wanted).await
 }
 
 /// Lets the kernel forget every neighbour that it keeps resolved for this instance, and leave every group.
 pub(crate) async fn release_neighbours(instance: &Instance, netlink: &Netlink) -> Result<()> {
-    for (_, vtep) in Vteps::open(instance)?.all()? {
+    for (id, vtep) in Vteps::open(instance)?.all()? {
         if vtep.is_group() {
-            super::group::leave(netlink, &vtep).await?;
-        } else if let Some((device, via)) = neighbour(netlink, &vtep).await {
-            netlink.release_neighbour(device, via).await?;
+            super::group::leave(instance, netlink, id, &vtep).await?;
+        }
+    }
+    release_others(instance, netlink, &HashSet::new()).await
+}
+
+/// The neighbours that packets to a remote VTEP go to, as its routes are now.
+async fn ways(instance: &Instance, netlink: &Netlink, remote: IpAddr) -> Result<HashSet<Neighbour>> {
+    let uplinks = maps::uplinks(instance)?.entries()?;
+    let mut ways = netlink.equal_routes(remote).await;
+    if ways.is_empty() {
+        ways.extend(netlink.route(remote).await);
+    }
+    let is_served = |way: &Route| uplinks.contains_key(&way.device.get());
+    Ok(ways.into_iter().filter(is_served).map(|way| (way.device, way.via)).collect())
+}
+
+async fn keep(instance: &Instance, netlink: &Netlink, wanted: &HashSet<Neighbour>) -> Result<()> {
+    let mut noted = maps::managed(instance)?;
+    for is_ipv6 in [false, true] {
+        let mut wanted = wanted.iter().filter(|(_, addr)| addr.is_ipv6() == is_ipv6).peekable();
+        if wanted.peek().is_none() {
+            continue;
+        }
+        let kept = netlink.kept_neighbours(is_ipv6).await?;
+        for &(device, addr) in wanted {
+            let note = Managed::new(device, addr.into());
+            // What somebody else had the kernel keep stays when we go.
+            if !kept.contains(&(device, addr)) {
+                noted.put(note, &1)?;
+                // Only an optimisation: packets have an unknown neighbour resolved by themselves.
+                let _ = netlink.manage_neighbour(device, addr).await;
+            } else if noted.get(note)?.is_none() && is_others(instance, note)? {
+                noted.put(note, &1)?;
+            }
         }
     }
     Ok(())
 }
 
-/// The device and the neighbour that packets to a VTEP go to.
-async fn neighbour(netlink: &Netlink, vtep: &Vtep) -> Option<(IfIndex, IpAddr)> {
-    let addr = vtep.remote().ip();
-    match netlink.route(addr).await {
-        Some(route) => Some((route.device, route.via)),
-        None => Some((vtep.uplink()?, addr)),
+async fn release_others(instance: &Instance, netlink: &Netlink, wanted: &HashSet<Neighbour>) -> Result<()> {
+    let mut noted = maps::managed(instance)?;
+    for (note, _) in noted.entries()? {
+        let Some(device) = note.device() else { continue };
+        let addr = note.addr().ip();
+        if wanted.contains(&(device, addr)) {
+            continue;
+        }
+        noted.remove(note)?;
+        if !is_others(instance, note)? {
+            netlink.release_neighbour(device, addr).await?;
+        }
     }
+    Ok(())
+}
+
+/// Whether another instance of this network namespace has the kernel keep a neighbour.
+fn is_others(instance: &Instance, note: Managed) -> Result<bool> {
+    // One that goes away meanwhile does not.
+    let has = |other: &Instance| {
+        maps::managed(other).and_then(|noted| noted.get(note)).is_ok_and(|it| it.is_some())
+    };
+    Ok(instance.others()?.iter().any(has))
 }
