@@ -136,6 +136,11 @@ impl Sighting<'_> {
             counters::unlearned(self.vni, Unlearned::Unmoved);
             return News::NOTHING;
         }
+        if !is_aged && entry.freeze_instead(rule, self.now) {
+            counters::unlearned(self.vni, Unlearned::Unmoved);
+            counters::unlearned(self.vni, Unlearned::Flaps);
+            return News::FLAPS;
+        }
         if !self.take_port() {
             return self.refuse(Unlearned::Unmoved);
         }
