@@ -64,6 +64,10 @@ pub const FROM_UPLINK_XDP_GENERIC: &str = "from_uplink_xdp_generic";
 
 /// Removes FDB entries; no hook runs it, but commands do.
 pub const FDB_REMOVE: &str = "fdb_remove";
+/// Puts an entry into the FDB; run by commands too.
+pub const FDB_PUT: &str = "fdb_put";
+/// Removes some of the stations that have aged; run by commands too.
+pub const FDB_SWEEP: &str = "fdb_sweep";
 
 /// Loads programs and maps, with room for `fdb_entries` stations, and pins them in a new instance.
 ///

@@ -122,6 +122,9 @@ pub async fn add(
     }
     netlink.manage_neighbour(route.device, route.via).await?;
     undo.disarm();
+    for mac in macs {
+        fdb::forget_waiting(instance, vni, *mac)?;
+    }
     if settings.udp_checksum {
         eprintln!(
             "overlay: --udp6-csum: several packets in one from a workload are dropped as gso-checksum; `ethtool -K DEV tso off \
