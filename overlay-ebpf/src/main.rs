@@ -46,6 +46,7 @@ mod learn;
 mod maps;
 mod mark;
 mod message_sum;
+mod neighbour;
 mod next_hop;
 mod packet;
 mod path_mtu;
@@ -226,6 +227,13 @@ fn fdb_put(context: TcContext) -> i32 {
 #[classifier]
 fn fdb_sweep(_context: TcContext) -> i32 {
     reclaim::sweep().code() as i32
+}
+
+/// Puts or removes a neighbour. Run as `fdb_remove` is, with an `Edit`; returns what that says, or -1 if it was not asked
+/// right.
+#[classifier]
+fn neigh_edit(context: TcContext) -> i32 {
+    neighbour::edit(&Skb::new(context)).map_or(-1, |done| done as i32)
 }
 
 #[inline(always)]

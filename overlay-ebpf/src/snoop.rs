@@ -16,6 +16,7 @@ use crate::{
     frame::Frame,
     hear::hear,
     maps::{counters, jumps, neighbours, segments},
+    neighbour,
     skb::Skb,
     sweep,
     verdict::Outcome,
@@ -48,22 +49,28 @@ pub(crate) fn snoop(skb: &Skb, vni: Vni, segment: &Segment, claim: &Claim, now: 
         if claim.strength != Strength::Confirms {
             let router = claim.router.unwrap_or(false);
             let entry = Neighbour::new(key, claim.mac, router, Origin::Learned, now);
-            let is_there = neighbours::add(key, entry) || sweep::when_due(now) && neighbours::add(key, entry);
+            let is_there = neighbour::learn(vni, key, entry)
+                || sweep::when_due(now) && neighbour::learn(vni, key, entry);
             if !is_there {
+                neighbour::refuse(vni, now);
                 counters::neighbour_not_learned(vni);
             }
         }
         return;
     };
-    match entry.effect(key, claim, entry.is_aged(segment.ageing(), now)) {
+    let seen = entry.snapshot();
+    match seen.effect(key, claim, seen.is_aged(segment.ageing(), now)) {
         Effect::Same => {
             if now.wrapping_sub(entry.last_seen()) > RENEW_NS {
                 entry.touch(now);
             }
         }
         Effect::Replaced => {
-            entry.replace(key, claim, now);
-            info!(skb, "VNI {}: {:i} is {:mac} now", vni.get(), claim.address.bytes(), claim.mac.bytes());
+            let mut new = seen;
+            new.replace(key, claim, now);
+            if neighbours::exchange(entry, &seen, &new) {
+                info!(skb, "VNI {}: {:i} is {:mac} now", vni.get(), claim.address.bytes(), claim.mac.bytes());
+            }
         }
         Effect::Refused => counters::neighbour_refused(vni),
         Effect::Ignored => {}

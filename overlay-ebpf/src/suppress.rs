@@ -12,6 +12,7 @@ use crate::{
     frame::Frame,
     hear::{NETWORK, hear},
     maps::{counters, fdb, jumps, neighbours, segments},
+    neighbour,
     packet::Packet as _,
     skb::Skb,
     snoop::snoop,
@@ -47,7 +48,9 @@ pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
                 answer(skb, &frame, NETWORK, mac, router).ok_or(DropReason::AnswerFailed)?;
                 return deliver::to_port(skb, vni, segment, (device, false), &frame);
             }
-            Decision::Unknown if segment.drops_unknown_neighbour() => {
+            Decision::Unknown
+                if segment.drops_unknown_neighbour() && !neighbour::is_short(vni, segment, now) =>
+            {
                 counters::asked(vni, false);
                 return Err(DropReason::NeighbourUnknown);
             }

@@ -66,7 +66,7 @@ pub fn sweep(instance: &Instance, learned: u64) -> Result<()> {
 }
 
 /// Runs a program that changes a map for a command, with what it is asked; what it returns.
-fn run(program: &SchedClassifier, name: &str, request: &[u8]) -> Result<u32> {
+pub(super) fn run(program: &SchedClassifier, name: &str, request: &[u8]) -> Result<u32> {
     let frame = [&[0; eth::LEN][..], request].concat();
     let mut options = TestRunOptions::new();
     options.data_in = Some(&frame);
@@ -74,7 +74,7 @@ fn run(program: &SchedClassifier, name: &str, request: &[u8]) -> Result<u32> {
     Ok(result.return_value)
 }
 
-fn misunderstood(name: &str) -> Error {
+pub(super) fn misunderstood(name: &str) -> Error {
     Error::Failed(format!("program {name} does not understand this command"))
 }
 
