@@ -5,12 +5,11 @@ use core::{ffi::c_void, ptr};
 use overlay_common::{
     Vni,
     header::eth,
-    maps::fdb::{FdbEntry, FdbKey, Origin, Removal},
+    maps::fdb::{FdbEntry, FdbKey, Origin, Place, Removal},
 };
 
 use crate::{
-    clock,
-    maps::{fdb, learned, segments},
+    maps::{fdb, learned},
     packet::Packet as _,
     skb::Skb,
 };
@@ -24,18 +23,23 @@ pub(crate) fn forget(vni: Vni, key: FdbKey, entry: &mut FdbEntry) -> bool {
         return false;
     }
     if seen.origin() == Origin::Learned {
-        if let Some(count) = learned::of_segment(vni) {
-            count.give_back();
-        }
-        learned::leave_port(place);
+        count_less(vni, place);
     }
     true
+}
+
+/// Counts a learned station of segment `vni` less, which was at `place`.
+#[inline(always)]
+pub(crate) fn count_less(vni: Vni, place: Place) {
+    if let Some(count) = learned::of_segment(vni) {
+        count.give_back();
+    }
+    learned::leave_port(place);
 }
 
 /// What a walk through the FDB needs.
 struct Walk {
     removal: Removal,
-    now: u64,
     removed: u32,
 }
 
@@ -44,7 +48,7 @@ struct Walk {
 pub(crate) fn handle(skb: &Skb) -> Option<u32> {
     let mut bytes = [0; Removal::LEN];
     skb.load(eth::LEN, &mut bytes, Removal::LEN).ok()?;
-    let mut walk = Walk { removal: Removal::from_bytes(bytes), now: clock::now(), removed: 0 };
+    let mut walk = Walk { removal: Removal::from_bytes(bytes), removed: 0 };
     match walk.removal.station() {
         Some(station) => {
             if let Some(vni) = station.vni()
@@ -77,11 +81,6 @@ impl Walk {
     fn consider(&mut self, key: FdbKey, entry: &mut FdbEntry) {
         let Some(vni) = key.vni() else { return };
         if !self.removal.holds(vni, key.mac(), entry) {
-            return;
-        }
-        if self.removal.asks_for_aged()
-            && segments::get(vni).is_some_and(|segment| !entry.is_aged(segment.ageing(), self.now))
-        {
             return;
         }
         if forget(vni, key, entry) {

@@ -48,9 +48,11 @@ mod learn;
 mod maps;
 mod mark;
 mod message_sum;
+mod neighbour;
 mod next_hop;
 mod packet;
 mod path_mtu;
+mod place;
 mod reclaim;
 mod redirect;
 mod rewrite;
@@ -220,6 +222,27 @@ fn from_uplink_xdp_generic(context: XdpContext) -> u32 {
 #[classifier]
 fn fdb_remove(context: TcContext) -> i32 {
     forget::handle(&Skb::new(context)).map_or(-1, |removed| removed as i32)
+}
+
+/// Puts an entry into the FDB, and has one that was learned make way where it is full. Run as `fdb_remove` is, with a
+/// `Placing`; returns a `Placed`, or -1 if it was not asked right.
+#[classifier]
+fn fdb_put(context: TcContext) -> i32 {
+    place::handle(&Skb::new(context)).map_or(-1, |placed| placed as i32)
+}
+
+/// Removes stations that have aged, of the next few in the queue. Run as `fdb_remove` is; looks at no frame, and returns a
+/// `Swept`.
+#[classifier]
+fn fdb_sweep(_context: TcContext) -> i32 {
+    reclaim::sweep().code() as i32
+}
+
+/// Puts or removes a neighbour. Run as `fdb_remove` is, with an `Edit`; returns what that says, or -1 if it was not asked
+/// right.
+#[classifier]
+fn neigh_edit(context: TcContext) -> i32 {
+    neighbour::edit(&Skb::new(context)).map_or(-1, |done| done as i32)
 }
 
 #[inline(always)]

@@ -7,10 +7,13 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::helpers::bpf_loop;
-use overlay_common::maps::fdb::{FdbKey, Origin};
+use overlay_common::{
+    Vni,
+    maps::fdb::{FdbEntry, FdbKey, Origin, Swept},
+};
 
 use crate::{
-    forget,
+    clock, forget,
     maps::{ageing, fdb, segments},
 };
 
@@ -25,6 +28,15 @@ struct Batch {
     now: u64,
     /// The first station that was put back: when its turn comes again, all have been looked at.
     first: Option<FdbKey>,
+    /// At how many elements of the queue it looked, and how many of them were of learned stations.
+    swept: (u32, u32),
+}
+
+/// Looks at a batch of stations because a command or the agent says so.
+#[inline(always)]
+pub(crate) fn sweep() -> Swept {
+    let (looked, learned) = reclaim(clock::now());
+    Swept::new(looked, learned)
 }
 
 /// Looks at a batch of stations, unless one was looked at just before.
@@ -35,12 +47,23 @@ pub(crate) fn when_due(now: u64) {
     }
 }
 
-/// Looks at a batch of stations, and removes those that have aged.
+/// Looks at a batch of stations, and removes those that have aged; at how many elements of the queue it looked, and how many
+/// of them were of learned stations.
 #[inline(always)]
-pub(crate) fn reclaim(now: u64) {
-    let mut batch = Batch { now, first: None };
+pub(crate) fn reclaim(now: u64) -> (u32, u32) {
+    let mut batch = Batch { now, first: None, swept: (0, 0) };
     // SAFETY: `look` takes the `Batch` that it is given here, which outlives the loop.
     unsafe { bpf_loop(BATCH, look as *mut c_void, ptr::from_mut(&mut batch).cast(), 0) };
+    batch.swept
+}
+
+/// Puts a station that was taken from the queue at its end. A learned station always stands in the queue, so that it can
+/// age: if others took its place meanwhile, it is forgotten instead.
+#[inline(always)]
+pub(crate) fn put_back(vni: Vni, element: FdbKey, entry: &mut FdbEntry) {
+    if !ageing::push(element) {
+        forget::forget(vni, element.split_tag().0, entry);
+    }
 }
 
 const CONTINUE: i64 = 0;
@@ -50,6 +73,7 @@ unsafe extern "C" fn look(_at: u64, batch: *mut c_void) -> i64 {
     // SAFETY: `reclaim` passes a `Batch`.
     let batch = unsafe { &mut *batch.cast::<Batch>() };
     let Some(next) = ageing::pop() else { return STOP };
+    batch.swept.0 += 1;
     let (station, tag) = next.split_tag();
     let Some(vni) = station.vni() else { return CONTINUE };
     let Some(entry) = fdb::entry_mut(vni, station.mac()) else { return CONTINUE };
@@ -57,12 +81,15 @@ unsafe extern "C" fn look(_at: u64, batch: *mut c_void) -> i64 {
     if entry.tag() != tag || entry.origin() != Origin::Learned {
         return CONTINUE;
     }
+    batch.swept.1 += 1;
     let is_aged = segments::get(vni).is_none_or(|segment| entry.is_aged(segment.ageing(), batch.now));
-    if is_aged && forget::forget(vni, station, entry) {
-        ageing::make_due();
+    // As `put_back` does.
+    if is_aged || !ageing::push(next) {
+        if forget::forget(vni, station, entry) {
+            ageing::make_due();
+        }
         return CONTINUE;
     }
-    ageing::push_over(next);
     let is_round = batch.first == Some(next);
     batch.first.get_or_insert(next);
     if is_round { STOP } else { CONTINUE }

@@ -77,8 +77,11 @@ pub(crate) fn follow_up(sighting: &Sighting<'_>, news: News) {
         News::NO_ROOM => reclaim::when_due(sighting.now),
         News::UNQUEUED => {
             reclaim::reclaim(sighting.now);
-            if let Some(entry) = fdb::entry_mut(sighting.vni, sighting.source) {
-                ageing::push_over(FdbKey::new(sighting.vni, sighting.source).with_tag(entry.tag()));
+            if let Some(entry) = fdb::entry_mut(sighting.vni, sighting.source)
+                && entry.origin() == Origin::Learned
+            {
+                let element = FdbKey::new(sighting.vni, sighting.source).with_tag(entry.tag());
+                reclaim::put_back(sighting.vni, element, entry);
             }
         }
         _ => {}
@@ -135,6 +138,11 @@ impl Sighting<'_> {
         if !is_aged && entry.is_frozen(rule, self.now) {
             counters::unlearned(self.vni, Unlearned::Unmoved);
             return News::NOTHING;
+        }
+        if !is_aged && entry.freeze_instead(rule, self.now) {
+            counters::unlearned(self.vni, Unlearned::Unmoved);
+            counters::unlearned(self.vni, Unlearned::Flaps);
+            return News::FLAPS;
         }
         if !self.take_port() {
             return self.refuse(Unlearned::Unmoved);

@@ -18,6 +18,7 @@ use crate::{
     frame::Frame,
     hear::hear,
     maps::{counters, jumps, neighbours, segments},
+    neighbour,
     skb::Skb,
     sweep,
     verdict::Outcome,
@@ -50,6 +51,7 @@ pub(crate) fn snoop(skb: &Skb, vni: Vni, segment: &Segment, claim: &Claim, now: 
         noted = note(vni, skb.tags_handed_over().vlans(), segment, claim, now);
     }
     if noted == NO_ROOM {
+        neighbour::refuse(vni, now);
         counters::neighbour_not_learned(vni);
     }
     if noted == REPLACED {
@@ -70,18 +72,22 @@ fn note(vni: Vni, vlans: Vlans, segment: &Segment, claim: &Claim, now: u64) -> u
     let key = NeighbourKey::new(vni, claim.address);
     let Some(entry) = neighbours::entry_mut(key) else {
         let is_kept = claim.strength == Strength::Confirms
-            || neighbours::add(key, Neighbour::learned(key, claim, vlans, now));
+            || neighbour::learn(vni, key, Neighbour::learned(key, claim, vlans, now));
         return if is_kept { DONE } else { NO_ROOM };
     };
-    match entry.effect(key, claim, vlans, entry.is_aged(segment.ageing(), now)) {
+    let seen = entry.snapshot();
+    match seen.effect(key, claim, vlans, seen.is_aged(segment.ageing(), now)) {
         Effect::Same => {
             if now.wrapping_sub(entry.last_seen()) > RENEW_NS {
                 entry.touch(now);
             }
         }
         Effect::Replaced => {
-            entry.replace(key, claim, vlans, now);
-            return REPLACED;
+            let mut new = seen;
+            new.replace(key, claim, vlans, now);
+            if neighbours::exchange(entry, &seen, &new) {
+                return REPLACED;
+            }
         }
         Effect::Refused => counters::neighbour_refused(vni),
         Effect::Ignored => {}

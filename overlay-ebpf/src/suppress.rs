@@ -12,6 +12,7 @@ use crate::{
     frame::Frame,
     hear::{NETWORK, hear},
     maps::{counters, fdb, jumps, neighbours, segments},
+    neighbour,
     packet::Packet as _,
     skb::Skb,
     snoop::snoop,
@@ -49,7 +50,9 @@ pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
                 let answer = Frame::handed_over(skb)?;
                 return deliver::to_port(skb, vni, segment, (device, false), &answer);
             }
-            Decision::Unknown if segment.drops_unknown_neighbour() => {
+            Decision::Unknown
+                if segment.drops_unknown_neighbour() && !neighbour::is_short(vni, segment, now) =>
+            {
                 counters::asked(vni, false);
                 return Err(DropReason::NeighbourUnknown);
             }

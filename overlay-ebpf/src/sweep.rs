@@ -4,7 +4,10 @@ use core::{ffi::c_void, ptr};
 
 use overlay_common::maps::neighbour::{Neighbour, NeighbourKey};
 
-use crate::maps::{neighbours, segments, swept};
+use crate::{
+    maps::{neighbours, segments, swept},
+    neighbour,
+};
 
 /// Nanoseconds from one time to the next, over all CPUs: going through all there can be takes some milliseconds.
 const INTERVAL_NS: u64 = 1_000_000_000;
@@ -25,14 +28,14 @@ const CONTINUE: i64 = 0;
 unsafe extern "C" fn visit(
     _map: *mut c_void,
     key: *const NeighbourKey,
-    entry: *const Neighbour,
+    entry: *mut Neighbour,
     now: *mut c_void,
 ) -> i64 {
     // SAFETY: the kernel passes a key and an entry of the map, and `when_due` the time.
-    let (key, entry, now) = unsafe { (&*key, &*entry, *now.cast::<u64>()) };
+    let (key, entry, now) = unsafe { (*key, &mut *entry, *now.cast::<u64>()) };
     let segment = key.vni().and_then(segments::get);
     if segment.is_none_or(|segment| entry.is_aged(segment.ageing(), now)) {
-        neighbours::remove(key);
+        neighbour::forget(key, entry);
     }
     CONTINUE
 }

@@ -8,8 +8,8 @@ use aya::{
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
     admitted, ageing, answers, bum_rate, config, counters, drops, fdb, flood, flow, jump, jump::Jump,
-    learned, mdb, member, neighbour, next_hop, notices, path_mtu, port, segment, swept, uplink, vlan, vtep,
-    vtep_ids,
+    learned, learned::LearnedKey, mdb, member, neighbour, next_hop, notices, path_mtu, port, segment, swept,
+    uplink, vlan, vtep, vtep_ids,
 };
 
 use crate::{
@@ -66,6 +66,12 @@ pub const CHECKSUM_CUT: &str = "checksum_cut";
 
 /// Removes FDB entries; no hook runs it, but commands do.
 pub const FDB_REMOVE: &str = "fdb_remove";
+/// Puts an entry into the FDB; run by commands too.
+pub const FDB_PUT: &str = "fdb_put";
+/// Removes some of the stations that have aged; run by commands too.
+pub const FDB_SWEEP: &str = "fdb_sweep";
+/// Puts or removes a neighbour; run by commands too.
+pub const NEIGH_EDIT: &str = "neigh_edit";
 
 /// Loads programs and maps, with room for `fdb_entries` stations, and pins them in a new instance.
 ///
@@ -91,7 +97,8 @@ pub fn load(instance: &Instance, fdb_entries: u32) -> Result<()> {
     }
     maps::admitted::fill(instance)?;
     fill_jumps(&mut ebpf)?;
-    maps::create(instance)
+    maps::create(instance)?;
+    maps::learned::start(instance, LearnedKey::all_neighbours())
 }
 
 /// Puts the programs that others jump to into their slots.

@@ -9,7 +9,8 @@ use nix::{
 use overlay_common::{
     MacAddr, Vni, VtepId,
     maps::{
-        fdb::{FdbEntry, FdbKey, Origin, Place, Removal},
+        fdb::{FdbEntry, FdbKey, Origin, Place, Placed, Placing, Removal},
+        learned::LearnedKey,
         member::MemberKey,
         port::{Port, PortKind},
         vlan::TagKey,
@@ -19,7 +20,7 @@ use overlay_common::{
 use crate::{
     error::{Context as _, Error, Result},
     instance::Instance,
-    maps::{self, Added, Table, vteps::Vteps},
+    maps::{self, vteps::Vteps},
     netlink::Netlink,
     port, segment,
 };
@@ -72,7 +73,7 @@ pub async fn add(
     known: Known,
 ) -> Result<()> {
     let place = place(instance, netlink, vni, at).await?;
-    put_static(instance, vni, mac, place, known)
+    put(instance, vni, mac, (place, Origin::Static), known)
 }
 
 /// The place in a segment.
@@ -113,17 +114,30 @@ async fn port_place(instance: &Instance, netlink: &Netlink, vni: Vni, name: &str
     Ok(Place::Port { device: link.index, peer: port.kind() == PortKind::VethPeer })
 }
 
-/// Puts a station somewhere for good. Where the map is full, a learned entry makes way.
+/// Puts a station somewhere for good. Where the map is full, a learned entry makes way. If it waits for a port, it does so
+/// until [`forget_waiting`].
 pub(crate) fn add_static(instance: &Instance, vni: Vni, mac: MacAddr, place: Place) -> Result<()> {
-    put_static(instance, vni, mac, place, Known::Stays)
+    settle(instance, vni, mac, (place, Origin::Static), Known::Stays)
 }
 
-fn put_static(instance: &Instance, vni: Vni, mac: MacAddr, place: Place, policy: Known) -> Result<()> {
-    put(instance, vni, mac, (place, Origin::Static), policy)
+/// Has a station wait for no port any more: what is said now counts, and not where it was to be once a port is back.
+pub(crate) fn forget_waiting(instance: &Instance, vni: Vni, mac: MacAddr) -> Result<()> {
+    maps::parked(instance)?.remove(FdbKey::new(vni, mac)).map(drop)
 }
 
-/// Puts a station somewhere for good, in the name of `origin`.
+/// Puts a station somewhere for good, in the name of `origin`; it waits for no port any more.
 pub(crate) fn put(
+    instance: &Instance,
+    vni: Vni,
+    mac: MacAddr,
+    at: (Place, Origin),
+    policy: Known,
+) -> Result<()> {
+    settle(instance, vni, mac, at, policy)?;
+    forget_waiting(instance, vni, mac)
+}
+
+fn settle(
     instance: &Instance,
     vni: Vni,
     mac: MacAddr,
@@ -134,43 +148,49 @@ pub(crate) fn put(
         return Err(Error::Usage(format!("{mac} is a group address or zero, and no station can have it")));
     }
     let key = FdbKey::new(vni, mac);
-    let mut fdb = maps::fdb::open(instance)?;
-    let entry = FdbEntry::new(vni, place, origin, now()?);
-    // What is said now counts, and not where it was to be once a port is back.
-    maps::parked(instance)?.remove(key)?;
-    if let Some(known) = fdb.get(key)?.filter(|entry| entry.origin() != Origin::Learned) {
-        return match policy {
-            Known::Moves => fdb.put(key, &entry),
-            Known::Stays if known.place(vni) == Some(place) => {
-                Err(Error::Exists(format!("{mac} of VNI {vni} is there already")))
-            }
-            Known::Stays => Err(Error::Conflict(format!(
+    let known = maps::fdb::open(instance)?.get(key)?.filter(|entry| entry.origin() != Origin::Learned);
+    if let Some(known) = known.filter(|_| policy == Known::Stays) {
+        return Err(if known.place(vni) == Some(place) {
+            Error::Exists(format!("{mac} of VNI {vni} is there already"))
+        } else {
+            Error::Conflict(format!(
                 "{mac} of VNI {vni} is elsewhere already; `overlay fdb replace` moves it"
-            ))),
-        };
+            ))
+        });
     }
-    loop {
-        match fdb.add(key, &entry)? {
-            Added::New => return Ok(()),
-            // Learned, or learned again just now.
-            Added::Known => forget_learned(instance, key)?,
-            Added::Full => forget_learned(instance, oldest_learned(&fdb)?)?,
+    force(instance, &Placing::new(key, FdbEntry::new(vni, place, origin, now()?)))
+}
+
+/// How often it is tried to put a station somewhere. A try fails if another CPU changes the same within nanoseconds, or
+/// where the next few that wait to age are forgotten already.
+const TRIES: u32 = 4096;
+
+fn force(instance: &Instance, placing: &Placing) -> Result<()> {
+    for _ in 0..TRIES {
+        match maps::fdb::put(instance, placing)? {
+            Placed::Done => return Ok(()),
+            Placed::Again => {}
+            Placed::Full => {
+                return Err(Error::Failed(
+                    "the FDB is full; `overlay fdb del` makes room, `up --fdb-size` sets it".to_owned(),
+                ));
+            }
         }
     }
+    Err(Error::Failed(
+        "the FDB is full, and stations that are learned take each place that gets free; `vni set --learn-limit` bounds them"
+            .to_owned(),
+    ))
 }
 
-fn forget_learned(instance: &Instance, key: FdbKey) -> Result<()> {
-    let Some(vni) = key.vni() else { return Ok(()) };
-    let removal = Removal::ALL.vni(vni).mac(key.mac()).origin(Origin::Learned);
-    maps::fdb::remove(instance, removal).map(drop)
-}
-
-fn oldest_learned(fdb: &Table<FdbKey, FdbEntry>) -> Result<FdbKey> {
-    let learned = fdb.entries()?.into_iter().filter(|(_, entry)| entry.origin() == Origin::Learned);
-    let oldest = learned.min_by_key(|(_, entry)| entry.last_seen());
-    oldest.map(|(key, _)| key).ok_or_else(|| {
-        Error::Failed("the FDB is full; `overlay fdb del` makes room, `up --fdb-size` sets it".to_owned())
-    })
+fn count_learned(instance: &Instance) -> Result<u64> {
+    let mut learned = 0;
+    for number in maps::segments(instance)?.entries()?.into_keys() {
+        if let Some(vni) = Vni::new(number) {
+            learned += maps::learned::count(instance, LearnedKey::segment(vni))?;
+        }
+    }
+    Ok(learned)
 }
 
 /// Refuses a limit of learned stations that is below the number of those there are. `of` is what they are learned of, and
@@ -190,7 +210,7 @@ pub(crate) fn check_limit(limit: u32, learned: u64, of: &str, flush: &str) -> Re
 ///
 /// Fails if the kernel does.
 pub fn sweep(instance: &Instance) -> Result<()> {
-    maps::fdb::remove(instance, Removal::ALL.aged()).map(drop)
+    maps::fdb::sweep(instance, count_learned(instance)?)
 }
 
 /// Removes a station.

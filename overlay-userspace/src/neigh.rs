@@ -3,7 +3,7 @@
 use overlay_common::{
     MacAddr, OverlayAddr, Vni,
     maps::{
-        fdb::Origin,
+        fdb::{Origin, Placed},
         neighbour::{Neighbour, NeighbourKey},
     },
 };
@@ -12,8 +12,7 @@ use crate::{
     error::{Error, Result},
     fdb,
     instance::Instance,
-    maps::{self, Added},
-    segment,
+    maps, segment,
 };
 
 /// The station that a command gives an IP address to.
@@ -66,22 +65,41 @@ pub fn replace(instance: &Instance, vni: Vni, address: OverlayAddr, station: Sta
     put(instance, key, &Neighbour::new(key, mac, router, Origin::Static, fdb::now()?))
 }
 
-/// Where the map is full, the oldest learned entry makes way.
+/// How often it is tried to change an entry. A try fails if another CPU changes the same within nanoseconds.
+const TRIES: usize = 256;
+
+/// Where the map is full, which learning alone does not bring about, the oldest learned entry makes way.
 fn put(instance: &Instance, key: NeighbourKey, entry: &Neighbour) -> Result<()> {
-    let mut map = maps::neighbours::open(instance)?;
-    match map.add(key, entry)? {
-        Added::New => return Ok(()),
-        Added::Known => return map.put(key, entry),
-        Added::Full => {}
+    let mut ways: Option<Vec<NeighbourKey>> = None;
+    let mut way = None;
+    for _ in 0..TRIES {
+        match maps::neighbours::put(instance, key, entry, way)? {
+            Placed::Done => return Ok(()),
+            Placed::Again => {}
+            Placed::Full => {
+                let oldest = match &mut ways {
+                    Some(oldest) => oldest,
+                    none => none.insert(oldest_learned(instance)?),
+                };
+                way = oldest.pop();
+                if way.is_none() {
+                    break;
+                }
+            }
+        }
     }
-    let learned = map.entries()?.into_iter().filter(|(_, entry)| entry.origin() == Origin::Learned);
-    let Some((oldest, _)) = learned.min_by_key(|(_, entry)| entry.last_seen()) else {
-        return Err(Error::Failed(
-            "there are as many neighbours as there can be; `overlay neigh del` makes room".to_owned(),
-        ));
-    };
-    map.remove(oldest)?;
-    map.put(key, entry)
+    Err(Error::Failed(
+        "there are as many neighbours as there can be; `overlay neigh del` makes room".to_owned(),
+    ))
+}
+
+/// The learned neighbours that were not heard of for the longest time, the oldest last.
+fn oldest_learned(instance: &Instance) -> Result<Vec<NeighbourKey>> {
+    let entries = maps::neighbours::open(instance)?.entries()?.into_iter();
+    let mut learned: Vec<_> = entries.filter(|(_, entry)| entry.origin() == Origin::Learned).collect();
+    learned.sort_by_key(|(_, entry)| entry.last_seen());
+    learned.truncate(TRIES);
+    Ok(learned.into_iter().rev().map(|(key, _)| key).collect())
 }
 
 /// Removes the neighbours that were not heard of for too long; the programs take no notice of them any more.
@@ -92,7 +110,7 @@ fn put(instance: &Instance, key: NeighbourKey, entry: &Neighbour) -> Result<()> 
 pub fn sweep(instance: &Instance) -> Result<usize> {
     let segments = maps::segments(instance)?.entries()?;
     let now = fdb::now()?;
-    maps::neighbours::remove_where(instance, |key, entry| {
+    maps::neighbours::remove_where(instance, true, |key, entry| {
         let segment = key.vni().and_then(|vni| segments.get(&vni.get()));
         segment.is_none_or(|segment| entry.is_aged(segment.ageing(), now))
     })
@@ -104,8 +122,14 @@ pub fn sweep(instance: &Instance) -> Result<usize> {
 ///
 /// [`Error::Missing`] if none has it.
 pub fn del(instance: &Instance, vni: Vni, address: OverlayAddr) -> Result<()> {
-    if maps::neighbours::open(instance)?.remove(NeighbourKey::new(vni, address))? {
-        return Ok(());
+    let key = NeighbourKey::new(vni, address);
+    for _ in 0..TRIES {
+        if maps::neighbours::remove(instance, key)? {
+            return Ok(());
+        }
+        if maps::neighbours::open(instance)?.get(key)?.is_none() {
+            break;
+        }
     }
     Err(Error::Missing(format!(
         "{address} of VNI {vni} is no neighbour's; `overlay neigh show --vni {vni}` lists those there are"
@@ -121,7 +145,7 @@ pub fn flush(instance: &Instance, vni: Vni) -> Result<usize> {
     if maps::segments(instance)?.get(vni.get())?.is_none() {
         return Err(segment::missing(vni));
     }
-    maps::neighbours::remove_where(instance, |key, entry| {
+    maps::neighbours::remove_where(instance, true, |key, entry| {
         key.vni() == Some(vni) && entry.origin() == Origin::Learned
     })
 }

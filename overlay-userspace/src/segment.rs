@@ -153,7 +153,9 @@ fn create<'a>(instance: &'a Instance, vni: Vni, change: Change, undo: &mut Undo<
         let _ = forget(instance, vni);
     });
     maps::fdb::purge(instance, Removal::ALL.vni(vni))?;
-    maps::learned::start(instance, LearnedKey::segment(vni))?;
+    for what in [LearnedKey::segment(vni), LearnedKey::neighbours(vni), LearnedKey::refused(vni)] {
+        maps::learned::start(instance, what)?;
+    }
     maps::counters::start(instance, vni, None)?;
     maps::flood::open(instance)?.put(vni.get(), &FloodList::new(vni))?;
     maps::segments(instance)?.put(vni.get(), &change.apply(Segment::default()))
@@ -165,8 +167,10 @@ fn forget(instance: &Instance, vni: Vni) -> Result<()> {
     mdb::remove_where(instance, |key, _| key.vni() == Some(vni))?;
     grace::wait(instance)?;
     maps::fdb::purge(instance, Removal::ALL.vni(vni))?;
-    maps::learned::stop(instance, LearnedKey::segment(vni))?;
-    maps::neighbours::remove_where(instance, |key, _| key.vni() == Some(vni))?;
+    maps::neighbours::remove_where(instance, false, |key, _| key.vni() == Some(vni))?;
+    for what in [LearnedKey::segment(vni), LearnedKey::neighbours(vni), LearnedKey::refused(vni)] {
+        maps::learned::stop(instance, what)?;
+    }
     maps::counters::stop(instance, vni, None)
 }
 

@@ -137,6 +137,9 @@ pub async fn add(
     group::vouch(instance, key)?;
     neighbours::keep_ways(instance, netlink, remote).await?;
     undo.disarm();
+    for mac in macs {
+        fdb::forget_waiting(instance, vni, *mac)?;
+    }
     Ok(())
 }
 

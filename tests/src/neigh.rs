@@ -7,7 +7,13 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::{HashMap, Map, MapData};
-use overlay_common::maps::neighbour;
+use overlay_common::{
+    Vni,
+    maps::{
+        learned::{self, LearnedKey},
+        neighbour,
+    },
+};
 use serde_json::Value;
 
 use crate::{
@@ -122,6 +128,33 @@ pub fn fill(instance: &Instance<'_>, vni: u32) -> Result<()> {
         key[..4].copy_from_slice(&vni.to_ne_bytes());
         key[16..].copy_from_slice(&number.to_be_bytes());
         map.insert(key, [0; 24], 0)?;
+    }
+    count(instance, vni, neighbour::MAX_ENTRIES)
+}
+
+/// Fails unless the count of learned neighbours of segment `vni` is that of the entries that there are; how many there are.
+pub fn count_is_right(instance: &Instance<'_>, vni: u32) -> Result<usize> {
+    let all = instance.host.overlay_json(&["neigh", "show", "--vni", &vni.to_string()])?;
+    let rows = all.as_array().with_context(|| format!("no array: {all}"))?;
+    let there = rows.iter().filter(|row| row["origin"] == "learned").count();
+    let key = LearnedKey::neighbours(Vni::new(vni).context("no VNI")?);
+    let counted = counts(instance)?.get(&key.bytes(), 0)?;
+    ensure!(counted == there as u64, "{there} are there, and {counted} counted");
+    Ok(there)
+}
+
+fn counts(instance: &Instance<'_>) -> Result<HashMap<MapData, [u8; size_of::<LearnedKey>()], u64>> {
+    let path = instance.pins().join("maps").join(learned::NAME);
+    let data = MapData::from_pin(&path).with_context(|| path.display().to_string())?;
+    Ok(Map::HashMap(data).try_into()?)
+}
+
+/// Has so many neighbours of segment `vni` count as learned, and no others.
+fn count(instance: &Instance<'_>, vni: u32, learned: usize) -> Result<()> {
+    let mut map = counts(instance)?;
+    let vni = Vni::new(vni).context("no VNI")?;
+    for key in [LearnedKey::neighbours(vni), LearnedKey::all_neighbours()] {
+        map.insert(key.bytes(), learned as u64, 0)?;
     }
     Ok(())
 }

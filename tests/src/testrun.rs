@@ -147,6 +147,29 @@ fn fresh<'a>(frame: &'a [u8], context: &'a [u8]) -> TestRunOptions<'a> {
     options
 }
 
+/// Runs the TC program pinned as `program` once for each frame, as if `device` of the host had received them one after the
+/// other, as fast as can be: what comes of it is not looked at.
+pub fn tc_each(
+    instance: &Instance<'_>,
+    program: &str,
+    device: &str,
+    frames: impl IntoIterator<Item = Vec<u8>> + Send,
+) -> Result<()> {
+    let path = pin(instance, program);
+    let program = SchedClassifier::from_pin(&path).with_context(|| path.display().to_string())?;
+    let netns = &instance.host.netns;
+    let context = of_words(&tc_context(netns.ifindex(device)?));
+    netns.enter(|| {
+        for frame in frames {
+            let mut options = TestRunOptions::new();
+            options.data_in = Some(&frame);
+            options.ctx_in = Some(&context);
+            program.test_run(options).context("BPF_PROG_TEST_RUN")?;
+        }
+        Ok(())
+    })
+}
+
 fn of_words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }

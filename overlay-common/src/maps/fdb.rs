@@ -1,7 +1,9 @@
 //! `FDB`: where the station with a MAC address is.
 
 mod moves;
+mod placing;
 mod removal;
+mod swept;
 #[cfg(test)]
 mod tests;
 
@@ -9,7 +11,12 @@ use core::ptr;
 
 use bytemuck::{Pod, Zeroable};
 
-pub use self::{moves::FlapRule, removal::Removal};
+pub use self::{
+    moves::FlapRule,
+    placing::{Placed, Placing},
+    removal::Removal,
+    swept::Swept,
+};
 
 use super::map_data;
 use crate::{IfIndex, MacAddr, Vni, VtepId};

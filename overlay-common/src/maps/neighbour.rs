@@ -1,6 +1,12 @@
 //! `NEIGHBOURS`: which MAC address the station with an IP address has.
 
+mod edit;
+
+use core::ptr;
+
 use bytemuck::{Pod, Zeroable};
+
+pub use self::edit::{Edit, Wish};
 
 use super::{fdb::Origin, map_data};
 use crate::{
@@ -16,6 +22,18 @@ pub const NAME: &str = "NEIGHBOURS";
 
 /// Neighbours an instance can know. Memory is taken as entries come.
 pub const MAX_ENTRIES: usize = 1 << 17;
+
+/// Neighbours that can be learned in all; the last places are for what commands say.
+pub const LEARNED: u32 = MAX_ENTRIES as u32 - (1 << 12);
+
+/// Neighbours that can be learned in all, but for those of segments that have less than [`OF_EACH`].
+pub const SHARED: u32 = MAX_ENTRIES as u32 / 2;
+
+/// Neighbours that can be learned in one segment.
+pub const OF_ONE: u32 = MAX_ENTRIES as u32 / 4;
+
+/// Neighbours that a segment can learn whatever [`SHARED`] others have: at least 60 segments each.
+pub const OF_EACH: u32 = 1 << 10;
 
 /// An IP address in a segment.
 #[repr(C)]
@@ -46,6 +64,9 @@ const MAC: u64 = (1 << 48) - 1;
 const ROUTER: u64 = 1 << 48;
 const ORIGIN_SHIFT: u32 = 49;
 const TAG_SHIFT: u32 = 51;
+
+/// The word of an entry that is being removed. No station has that address.
+const NOWHERE: u64 = u64::MAX;
 
 impl NeighbourKey {
     /// The address `address` of segment `vni`.
@@ -126,7 +147,7 @@ impl Neighbour {
     #[must_use]
     pub const fn station(&self, key: NeighbourKey) -> Option<(MacAddr, bool)> {
         let word = self.word;
-        if word >> TAG_SHIFT != key.tag(self.vlans) {
+        if word >> TAG_SHIFT != key.tag(self.vlans) || word == NOWHERE {
             return None;
         }
         let [_, _, a, b, c, d, e, f] = (word & MAC).to_be_bytes();
@@ -146,6 +167,40 @@ impl Neighbour {
     #[must_use]
     pub const fn vlans(&self) -> Vlans {
         self.vlans
+    }
+
+    /// An entry that is being removed: nobody's.
+    #[must_use]
+    pub const fn nowhere() -> Self {
+        Self { word: NOWHERE, last_seen: 0, vlans: Vlans::NONE, padding: 0 }
+    }
+
+    /// The entry at this moment, its word read once.
+    #[inline(always)]
+    #[must_use]
+    pub fn snapshot(&self) -> Self {
+        // SAFETY: a reference is valid and aligned.
+        Self { word: unsafe { ptr::read_volatile(&raw const self.word) }, ..*self }
+    }
+
+    /// The word that says all but when it was last heard of.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(&self) -> u64 {
+        self.word
+    }
+
+    /// Has the rest of `new` follow its word.
+    #[inline(always)]
+    pub const fn follow(&mut self, new: &Self) {
+        (self.last_seen, self.vlans) = (new.last_seen, new.vlans);
+    }
+
+    /// That word, for programs to change by compare and exchange: of several that try at once, one succeeds.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word_mut(&mut self) -> *mut u64 {
+        &raw mut self.word
     }
 
     /// Who made the entry.

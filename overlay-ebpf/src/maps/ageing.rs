@@ -1,5 +1,4 @@
 use aya_ebpf::{
-    bindings::BPF_EXIST,
     btf_maps::{Array, Queue},
     macros::btf_map,
 };
@@ -17,12 +16,6 @@ static RECLAIMED: Array<u64, 1> = Array::new();
 #[inline(always)]
 pub(crate) fn push(station: FdbKey) -> bool {
     AGEING.push(station, 0).is_ok()
-}
-
-/// Puts a station at the end of the queue, and lets the first make way where there is no room.
-#[inline(always)]
-pub(crate) fn push_over(station: FdbKey) {
-    let _ = AGEING.push(station, u64::from(BPF_EXIST));
 }
 
 /// Takes the station whose turn it is.

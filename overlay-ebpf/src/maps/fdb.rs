@@ -58,6 +58,12 @@ pub(crate) fn put_at(entry: &mut FdbEntry, seen: Standing, vni: Vni, place: Plac
     exchange(entry, seen, Standing::learned_at(vni, place))
 }
 
+/// Has an entry stand otherwise, if it still stands as it was `seen`.
+#[inline(always)]
+pub(crate) fn stand(entry: &mut FdbEntry, seen: Standing, new: Standing) -> bool {
+    exchange(entry, seen, new)
+}
+
 /// Removes an entry, if it still stands as it was `seen`: of several CPUs that try at once, one succeeds.
 #[inline(always)]
 pub(crate) fn remove(key: FdbKey, entry: &mut FdbEntry, seen: Standing) -> bool {

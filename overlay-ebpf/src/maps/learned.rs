@@ -13,7 +13,7 @@ use crate::atomic;
 #[btf_map]
 static LEARNED: HashMap<LearnedKey, u64, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
 
-/// How many stations are learned in a segment, or behind a port. Userspace removes it when no program has it
+/// How many stations are learned in a segment, or behind a port, or how many neighbours. Userspace removes it when no program has it
 /// any more.
 #[derive(Clone, Copy)]
 pub(crate) struct Count(*mut u64);
@@ -34,6 +34,34 @@ pub(crate) fn of_port(device: IfIndex) -> Option<Count> {
 #[inline(always)]
 pub(crate) fn of_members(vni: Vni) -> Option<Count> {
     of(LearnedKey::members(vni))
+}
+
+/// The neighbours of segment `vni`, unless it is gone.
+#[inline(always)]
+pub(crate) fn neighbours_of(vni: Vni) -> Option<Count> {
+    of(LearnedKey::neighbours(vni))
+}
+
+/// The neighbours of all segments.
+#[inline(always)]
+pub(crate) fn neighbours() -> Option<Count> {
+    of(LearnedKey::all_neighbours())
+}
+
+/// When a neighbour of segment `vni` last found no room; 0: never.
+#[inline(always)]
+pub(crate) fn refused(vni: Vni) -> u64 {
+    // SAFETY: a shared read of a word.
+    unsafe { LEARNED.get(LearnedKey::refused(vni)) }.copied().unwrap_or(0)
+}
+
+/// Notes that one found none at `now`.
+#[inline(always)]
+pub(crate) fn note_refusal(vni: Vni, now: u64) {
+    if let Some(time) = LEARNED.get_ptr_mut(LearnedKey::refused(vni)) {
+        // SAFETY: a word of the map, which outlives the program; of several CPUs the last one wins.
+        unsafe { time.write_volatile(now) };
+    }
 }
 
 /// Counts a station less behind the port of a place, if it is one.

@@ -11,6 +11,7 @@ use overlay_common::{
 };
 
 use super::NO_PREALLOC;
+use crate::atomic;
 
 /// `-EEXIST`.
 const EEXIST: i32 = -17;
@@ -38,7 +39,7 @@ pub(crate) fn station(
     Some((mac, router, entry.is_in(vlans)))
 }
 
-/// The entry of `key`, to be changed in place by [`Neighbour::touch`] and [`Neighbour::replace`].
+/// The entry of `key`, to be changed in place by [`Neighbour::touch`] and [`exchange`].
 #[inline(always)]
 pub(crate) fn entry_mut(key: NeighbourKey) -> Option<&'static mut Neighbour> {
     let entry = NEIGHBOURS.get_ptr_mut(key)?;
@@ -46,21 +47,56 @@ pub(crate) fn entry_mut(key: NeighbourKey) -> Option<&'static mut Neighbour> {
     Some(unsafe { &mut *entry })
 }
 
-/// Adds an entry, unless there is one by now; whether there is room for it.
+/// Has `new` take the place of an entry, if that still says what it said when it was `seen`: it may have been changed
+/// since, or the kernel given its memory to another neighbour.
 #[inline(always)]
-pub(crate) fn add(key: NeighbourKey, entry: Neighbour) -> bool {
-    matches!(NEIGHBOURS.insert(key, entry, u64::from(BPF_NOEXIST)), Ok(()) | Err(EEXIST))
+pub(crate) fn exchange(entry: &mut Neighbour, seen: &Neighbour, new: &Neighbour) -> bool {
+    // SAFETY: the word of an entry of the map.
+    let is_done = unsafe { atomic::compare_exchange(entry.word_mut(), seen.word(), new.word()) };
+    if is_done {
+        entry.follow(new);
+    }
+    is_done
 }
 
-/// Removes an entry, if it is there.
+/// What became of an entry that was to be added.
+pub(crate) enum Added {
+    /// It is there, and was not before.
+    New,
+    /// There was one before.
+    Known,
+    /// The map is full.
+    Full,
+}
+
+/// Adds an entry. Whoever adds a learned one counts it first.
 #[inline(always)]
-pub(crate) fn remove(key: &NeighbourKey) {
-    let _ = NEIGHBOURS.remove(key);
+pub(crate) fn add(key: NeighbourKey, entry: Neighbour) -> Added {
+    match NEIGHBOURS.insert(key, entry, u64::from(BPF_NOEXIST)) {
+        Ok(()) => Added::New,
+        Err(EEXIST) => Added::Known,
+        Err(_) => Added::Full,
+    }
+}
+
+/// Removes an entry, if it still says what it said when it was `seen`: of several CPUs that try at once, one succeeds.
+#[inline(always)]
+pub(crate) fn remove(key: NeighbourKey, entry: &mut Neighbour, seen: &Neighbour) -> bool {
+    let nowhere = Neighbour::nowhere();
+    if seen.word() == nowhere.word() || !exchange(entry, seen, &nowhere) {
+        return false;
+    }
+    if NEIGHBOURS.remove(key).is_ok() {
+        return true;
+    }
+    // The kernel was busy with the map, or gave the entry's memory to another neighbour meanwhile.
+    exchange(entry, &nowhere, seen);
+    false
 }
 
 /// What [`for_each`] calls: map, key, entry, and what it was given; returns 0 to go on.
 pub(crate) type Visit =
-    unsafe extern "C" fn(*mut c_void, *const NeighbourKey, *const Neighbour, *mut c_void) -> i64;
+    unsafe extern "C" fn(*mut c_void, *const NeighbourKey, *mut Neighbour, *mut c_void) -> i64;
 
 /// Calls `visit` with each entry and `context`. It may remove the entry.
 #[inline(always)]

@@ -77,7 +77,7 @@ pub(super) struct Settings {
     /// That window [default: 180]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=LONGEST))]
     flap_window: Option<u32>,
-    /// Leave a station that flaps where it is for so long; 0: let it move on [default: 0]
+    /// Leave a station where it is for so long instead of letting it flap; 0: let it move on [default: 0]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=LONGEST))]
     flap_freeze: Option<u32>,
     /// What to do with frames that have VLAN tags: drop them, or keep the tags inside the tunnel [default: drop]

@@ -2,16 +2,16 @@
 
 use aya::{
     maps::MapInfo,
-    programs::{TestRun as _, TestRunOptions},
+    programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
 use overlay_common::{
     header::eth,
-    maps::fdb::{FdbEntry, FdbKey, NAME, Removal},
+    maps::fdb::{FdbEntry, FdbKey, NAME, Placed, Placing, Removal, Swept},
 };
 
 use super::Table;
 use crate::{
-    datapath::{self, FDB_REMOVE},
+    datapath::{self, FDB_PUT, FDB_REMOVE, FDB_SWEEP},
     error::{Context as _, Error, Result},
     instance::Instance,
 };
@@ -41,16 +41,54 @@ pub fn size(instance: &Instance) -> Result<u32> {
 ///
 /// Fails if the kernel does.
 pub fn remove(instance: &Instance, removal: Removal) -> Result<u32> {
-    let frame = [&[0; eth::LEN][..], bytemuck::bytes_of(&removal)].concat();
-    let mut options = TestRunOptions::new();
-    options.data_in = Some(&frame);
-    let result = datapath::classifier(instance, FDB_REMOVE)?
-        .test_run(options)
-        .context(|| format!("cannot run program {FDB_REMOVE}"))?;
-    match result.return_value {
-        u32::MAX => Err(Error::Failed(format!("program {FDB_REMOVE} does not understand this command"))),
+    match run(&datapath::classifier(instance, FDB_REMOVE)?, FDB_REMOVE, bytemuck::bytes_of(&removal))? {
+        u32::MAX => Err(misunderstood(FDB_REMOVE)),
         removed => Ok(removed),
     }
+}
+
+/// Puts an entry, whatever was learned of its station. Where the map is full, a learned entry makes way. One try: it ends
+/// whatever programs on other CPUs do, and may fail for that.
+///
+/// # Errors
+///
+/// Fails if the kernel does.
+pub fn put(instance: &Instance, placing: &Placing) -> Result<Placed> {
+    let code = run(&datapath::classifier(instance, FDB_PUT)?, FDB_PUT, bytemuck::bytes_of(placing))?;
+    Placed::from_code(code).ok_or_else(|| misunderstood(FDB_PUT))
+}
+
+/// Removes the stations that have aged, of `learned` of those that are learned, a few at a time: no CPU is kept from its
+/// packets for longer than that takes.
+///
+/// # Errors
+///
+/// Fails if the kernel does.
+pub fn sweep(instance: &Instance, learned: u64) -> Result<()> {
+    let program = datapath::classifier(instance, FDB_SWEEP)?;
+    // The kernel takes no frame without any byte behind its header.
+    let mut seen = 0;
+    while seen < learned {
+        let swept = Swept::from_code(run(&program, FDB_SWEEP, &[0])?);
+        if swept.looked() == 0 {
+            break;
+        }
+        seen += u64::from(swept.learned());
+    }
+    Ok(())
+}
+
+/// Runs a program that changes a map for a command, with what it is asked; what it returns.
+pub(super) fn run(program: &SchedClassifier, name: &str, request: &[u8]) -> Result<u32> {
+    let frame = [&[0; eth::LEN][..], request].concat();
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(&frame);
+    let result = program.test_run(options).context(|| format!("cannot run program {name}"))?;
+    Ok(result.return_value)
+}
+
+pub(super) fn misunderstood(name: &str) -> Error {
+    Error::Failed(format!("program {name} does not understand this command"))
 }
 
 /// The same where nothing adds such entries any more: none of them is left.

@@ -159,6 +159,11 @@ pub(crate) fn attach(instance: &Instance, tc: TcHook, link: &Link, port: Port) -
     undo.push(|| {
         let _ = forget(instance, link.index);
     });
+    if maps::ports(instance)?.get(link.index.get())?.is_some() {
+        // Somebody only detached the program. Another CPU may be about to count a station less that moved away.
+        maps::learned::stop(instance, LearnedKey::port(link.index))?;
+        grace::wait(instance)?;
+    }
     maps::fdb::purge(instance, Removal::ALL.port(link.index))?;
     maps::learned::start(instance, LearnedKey::port(link.index))?;
     maps::ports(instance)?.put(link.index.get(), &port)?;

@@ -38,20 +38,27 @@ fn keep(parked: &mut Table<FdbKey, Parked>, key: FdbKey, station: &Parked) -> Re
     }
 }
 
-/// Puts the stations that wait for the port of that name behind its device. One that is elsewhere by now stays there.
-pub(crate) fn unpark(instance: &Instance, name: DeviceName, device: IfIndex, kind: PortKind) -> Result<()> {
-    let mut parked = maps::parked(instance)?;
-    for (key, station) in parked.entries()?.into_iter().filter(|(_, station)| station.port() == name) {
-        if let Some(vni) = key.vni() {
-            let place = (place_of(device, kind), station.entry().origin());
-            match fdb::put(instance, vni, key.mac(), place, Known::Stays) {
-                Ok(()) | Err(Error::Exists(_) | Error::Conflict(_)) => {}
-                Err(error) => return Err(error),
-            }
+/// The stations that wait for a port.
+pub(crate) fn waiting(instance: &Instance) -> Result<Vec<(FdbKey, Parked)>> {
+    Ok(maps::parked(instance)?.entries()?.into_iter().collect())
+}
+
+/// Puts a station that waited for a port behind its device. One that is elsewhere by now stays there. Where that fails, it
+/// waits on.
+pub(crate) fn unpark(
+    instance: &Instance,
+    (key, station): &(FdbKey, Parked),
+    device: IfIndex,
+    kind: PortKind,
+) -> Result<()> {
+    if let Some(vni) = key.vni() {
+        let place = (place_of(device, kind), station.entry().origin());
+        match fdb::put(instance, vni, key.mac(), place, Known::Stays) {
+            Ok(()) | Err(Error::Exists(_) | Error::Conflict(_)) => {}
+            Err(error) => return Err(error),
         }
-        parked.remove(key)?;
     }
-    Ok(())
+    maps::parked(instance)?.remove(*key).map(drop)
 }
 
 /// Forgets the stations that wait for the port of that name.

@@ -167,6 +167,7 @@ pub async fn repair(instance: &Instance, netlink: &Netlink) -> Result<Report> {
     let mut pass = Pass { instance, netlink, config, links, report: Report::default() };
     pass.forwarding()?;
     pass.devices().await?;
+    pass.stations()?;
     pass.locals().await?;
     fdb::sweep(instance)?;
     tunnel::sweep(instance)?;

@@ -1,12 +1,17 @@
+use std::collections::BTreeMap;
+
 use overlay_common::{
     IfIndex,
-    maps::{device::DeviceName, port::Port},
+    maps::{
+        device::{Device, DeviceName},
+        port::Port,
+    },
 };
 
 use super::{Pass, Repair, devices::Wanted};
 use crate::{
     datapath::FROM_PORT,
-    error::Result,
+    error::{Error, Result},
     hook, maps,
     netlink::Link,
     port::{self, stations, vlans},
@@ -48,9 +53,30 @@ impl Pass<'_> {
         });
         if served.is_err() {
             let _ = hook::tidy(self.instance, self.netlink, link.index).await;
-            return served;
         }
-        stations::unpark(self.instance, name, link.index, kind)
+        served
+    }
+
+    /// Puts stations that waited behind ports that are there. Those that there is no room for wait on.
+    pub(super) fn stations(&mut self) -> Result<()> {
+        let waiting = stations::waiting(self.instance)?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let (devices, ports) = (maps::devices(self.instance)?.entries()?, maps::ports(self.instance)?);
+        let mut left: BTreeMap<DeviceName, (usize, Error)> = BTreeMap::new();
+        for one in &waiting {
+            let name = one.1.port();
+            let Some(device) = devices.get(&name).and_then(Device::index) else { continue };
+            let Some(port) = ports.get(device.get())? else { continue };
+            if let Err(error) = stations::unpark(self.instance, one, device, port.kind()) {
+                left.entry(name).or_insert((0, error)).0 += 1;
+            }
+        }
+        for (name, (count, error)) in left {
+            self.warn(format!("{count} stations behind port {} wait: {error}", name.as_str()));
+        }
+        Ok(())
     }
 
     /// Follows the other end of a port's veth, and keeps the port's settings for when its device goes away.

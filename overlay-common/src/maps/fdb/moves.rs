@@ -13,7 +13,7 @@ pub struct FlapRule {
     pub moves: u16,
     /// Seconds.
     pub window: u32,
-    /// Seconds that a station that flaps then stays where it is; 0: it may go on moving.
+    /// Seconds that a station stays where it is instead of making the move by which it would flap; 0: it may go on moving.
     pub freeze: u32,
 }
 
@@ -31,22 +31,29 @@ impl FdbEntry {
         self.moves
     }
 
+    /// Whether a move at `now` is the one by which the station flaps, in a segment that freezes: then it stays where it is,
+    /// and the move must not be made. So whoever claims another's address by turns with it does not win by the last move.
+    #[inline(always)]
+    pub const fn freeze_instead(&mut self, rule: FlapRule, now: u64) -> bool {
+        if rule.freeze == 0 || rule.moves == 0 || self.recent(rule, now).saturating_add(1) < rule.moves {
+            return false;
+        }
+        // `recent` stays until the station thaws, so that another CPU that is about to move it freezes it too.
+        self.frozen = tick(now) + ticks(rule.freeze);
+        true
+    }
+
     /// Notes a move; whether the station flaps with it, and did not before.
     #[inline(always)]
     pub const fn count_move(&mut self, rule: FlapRule, now: u64) -> bool {
         self.moves = self.moves.wrapping_add(1);
-        if self.recent == 0 || !self.is_in_window(rule, now) {
+        let recent = self.recent(rule, now);
+        if recent == 0 {
             self.window = tick(now);
-            self.recent = 0;
+            self.frozen = 0;
         }
-        self.recent = self.recent.saturating_add(1);
-        if rule.moves == 0 || self.recent != rule.moves {
-            return false;
-        }
-        if rule.freeze != 0 {
-            self.frozen = tick(now) + ticks(rule.freeze);
-        }
-        true
+        self.recent = recent.saturating_add(1);
+        rule.moves != 0 && self.recent == rule.moves
     }
 
     /// Forgets all moves, as of a station that was forgotten.
@@ -60,9 +67,7 @@ impl FdbEntry {
     /// Whether the station moves too often.
     #[must_use]
     pub const fn is_flapping(&self, rule: FlapRule, now: u64) -> bool {
-        rule.moves != 0
-            && self.recent >= rule.moves
-            && (self.is_in_window(rule, now) || self.is_frozen(rule, now))
+        rule.moves != 0 && (self.is_frozen(rule, now) || self.recent(rule, now) >= rule.moves)
     }
 
     /// Whether the station stays where it is for now.
@@ -81,9 +86,11 @@ impl FdbEntry {
         (((self.frozen - tick(now)) as u64) << TICK_SHIFT).div_ceil(NANOSECONDS) as u32
     }
 
+    /// Moves in the window that is open at `now`. One ends with its time, or when a station that was frozen thaws.
     #[inline(always)]
-    const fn is_in_window(&self, rule: FlapRule, now: u64) -> bool {
-        tick(now).wrapping_sub(self.window) < ticks(rule.window)
+    const fn recent(&self, rule: FlapRule, now: u64) -> u16 {
+        let is_over = self.frozen != 0 || tick(now).wrapping_sub(self.window) >= ticks(rule.window);
+        if is_over && !self.is_frozen(rule, now) { 0 } else { self.recent }
     }
 }
 
@@ -133,7 +140,7 @@ mod tests {
         let rule = FlapRule { moves: 1, freeze: 30, ..RULE };
         let mut entry = entry();
         let now = 77 * NANOSECONDS;
-        assert!(entry.count_move(rule, now));
+        assert!(entry.freeze_instead(rule, now));
         assert!(entry.is_frozen(rule, now) && entry.is_frozen(rule, now + 30 * NANOSECONDS));
         assert!((30..=31).contains(&entry.frozen_for(rule, now)));
         assert!(entry.is_flapping(rule, now + 29 * NANOSECONDS), "longer than the window");
@@ -142,5 +149,37 @@ mod tests {
         assert!(!entry.is_frozen(RULE, now), "freezing was turned off");
         entry.forget_moves();
         assert!(!entry.is_frozen(rule, now) && !entry.is_flapping(rule, now));
+    }
+
+    #[test]
+    fn a_station_that_goes_on_is_frozen_again_and_again() {
+        let rule = FlapRule { moves: 5, window: 180, freeze: 30 };
+        let mut entry = entry();
+        let (mut moved, mut frozen) = (0, 0);
+        // Ten attempts a second, for 170 seconds.
+        for attempt in 0..1_700 {
+            let now = 1_000 * NANOSECONDS + attempt * NANOSECONDS / 10;
+            if entry.is_frozen(rule, now) {
+                continue;
+            }
+            if entry.freeze_instead(rule, now) {
+                assert!(entry.is_flapping(rule, now));
+                frozen += 1;
+            } else {
+                assert!(!entry.count_move(rule, now), "the move that is one too many was made");
+                moved += 1;
+            }
+        }
+        assert!((5..=6).contains(&frozen), "frozen {frozen} times");
+        assert!(moved <= 4 * (frozen + 1), "moved {moved} times");
+    }
+
+    #[test]
+    fn freezing_that_is_turned_on_late_holds_for_the_next_move() {
+        let mut entry = entry();
+        for _ in 0..7 {
+            entry.count_move(RULE, 77 * NANOSECONDS);
+        }
+        assert!(entry.freeze_instead(FlapRule { freeze: 30, ..RULE }, 78 * NANOSECONDS));
     }
 }

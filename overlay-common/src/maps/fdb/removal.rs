@@ -22,7 +22,6 @@ pub struct Removal {
 const MAC: u32 = 1 << 8;
 const PORT: u32 = 1 << 9;
 const VTEP: u32 = 1 << 10;
-const AGED: u32 = 1 << 11;
 
 impl Removal {
     /// Bytes of it.
@@ -61,12 +60,6 @@ impl Removal {
         Self { place: id.index(), ..self.with(VTEP) }
     }
 
-    /// Learned too long ago, by the ageing time of its segment, or of a segment that is gone.
-    #[must_use]
-    pub const fn aged(self) -> Self {
-        self.with(AGED)
-    }
-
     const fn with(self, conditions: u32) -> Self {
         Self { conditions: self.conditions | conditions, ..self }
     }
@@ -88,14 +81,7 @@ impl Removal {
         }
     }
 
-    /// Whether the segment's ageing time matters.
-    #[inline(always)]
-    #[must_use]
-    pub const fn asks_for_aged(&self) -> bool {
-        self.conditions & AGED != 0
-    }
-
-    /// Whether all conditions but that of age hold of the entry of a station in segment `vni`.
+    /// Whether all conditions hold of the entry of a station in segment `vni`.
     #[inline(always)]
     #[must_use]
     pub fn holds(&self, vni: Vni, mac: MacAddr, entry: &FdbEntry) -> bool {
