@@ -15,12 +15,18 @@ fn remote(number: usize) -> Result<Ipv4Addr> {
     Ok(Ipv4Addr::from(0x0a00_1000 + u32::try_from(number)?))
 }
 
+/// The segment that it comes to: as many as one takes, each.
+fn segment(number: usize) -> Result<u32> {
+    let of_each = usize::try_from(admitted::MAX_OF_SEGMENT)?;
+    Ok(VNI + u32::try_from(number.saturating_sub(1) / of_each)?)
+}
+
 /// A packet from there.
 fn packet(bench: &Bench<'_>, number: usize) -> Result<Vec<u8>> {
     let [.., m, n] = u32::try_from(number)?.to_be_bytes();
     let inner = Ethernet::new(Mac([2, 7, 0, 0, m, n]), STATION, ETHER_EXPERIMENT).frame(&[1; 60]);
-    let source = remote(number)?;
-    bench.packet(&inner, |outer| outer.ip.source = source)
+    let (source, vni) = (remote(number)?, segment(number)?);
+    bench.packet(&inner, |outer| (outer.ip.source, outer.vxlan.vni) = (source, vni))
 }
 
 /// What the underlay told about the path to one.
@@ -36,7 +42,10 @@ fn who_gets_the_id_of_another_does_not_get_its_path_mtu() -> Result<()> {
     let lab = lab()?;
     let bench = Bench::new(&lab, &["--xdp", "off"])?;
     let (host, vni) = (bench.host(), VNI.to_string());
-    host.overlay(&["tunnel", "add", "--vni", &vni, "--remote", "239.1.1.1", "--dev", "u1"])?;
+    for segment in VNI..=segment(admitted::MAX_FREE)? {
+        let vni = segment.to_string();
+        host.overlay(&["tunnel", "add", "--vni", &vni, "--remote", "239.1.1.1", "--dev", "u1"])?;
+    }
     bench.run(Hook::Uplink("u1"), &packet(&bench, 0)?)?;
     let ours: Outer<Ipv4> = Outer::new((host.mac, host.v4), (Mac([2; 6]), remote(0)?), VNI)?;
     let router = Ipv4::new(Ipv4Addr::new(192, 0, 2, 1), host.v4, IP_ICMP);

@@ -112,6 +112,6 @@ mod tests {
         assert_eq!(read(Edit::remove(key(1), false)).wish(), Some(Wish::Remove));
         assert_eq!(read(Edit::remove(key(1), true)).wish(), Some(Wish::RemoveLearned));
         assert_eq!(Edit { what: 3, ..put }.wish(), None);
-        assert_eq!(Edit::LEN, 64);
+        assert_eq!(Edit::LEN, 72);
     }
 }
