@@ -109,7 +109,7 @@ fn commands_have_their_places_however_fast_neighbours_are_learned() -> Result<()
         Ok(())
     };
     let number = |last: u8| -> [String; 3] {
-        let vni = if last % 2 == 0 { OTHER_VNI } else { VNI };
+        let vni = if last.is_multiple_of(2) { OTHER_VNI } else { VNI };
         [vni.to_string(), v4(last).to_string(), REMOTE.to_string()]
     };
     std::thread::scope(|scope| {
@@ -131,8 +131,8 @@ fn commands_have_their_places_however_fast_neighbours_are_learned() -> Result<()
         };
         floods.map(join).into_iter().fold(done, Result::and)
     })?;
-    for last in 0..12 {
-        let vni = if last % 2 == 0 { OTHER_VNI } else { VNI };
+    for last in 0..12_u8 {
+        let vni = if last.is_multiple_of(2) { OTHER_VNI } else { VNI };
         neigh::expect(host, vni, v4(last).into(), Some(&Neighbour::new(REMOTE, "static")))?;
     }
     neigh::count_is_right(&bench.instance, OTHER_VNI)?;

@@ -65,15 +65,14 @@ pub async fn add(
 
     let mut undo = Undo::new();
     segment::ensure(instance, &netlink.links().await?, vni, &mut undo)?;
-    let id = match known {
-        Some((id, _)) => id,
-        None => {
-            let id = ids::claim(instance, &vtep(&config, addr, &route, settings)?)?;
-            undo.push(move || {
-                let _ = ids::drop_vtep(instance, id);
-            });
-            id
-        }
+    let id = if let Some((id, _)) = known {
+        id
+    } else {
+        let id = ids::claim(instance, &vtep(&config, addr, &route, settings)?)?;
+        undo.push(move || {
+            let _ = ids::drop_vtep(instance, id);
+        });
+        id
     };
     undo.push(move || {
         let _ = set_group(instance, vni, addr, None).and_then(|()| forget(instance, key, id));
