@@ -61,7 +61,7 @@ pub fn plan(instance: &Instance<'_>, vni: u32, number: u8) -> Result<Plan> {
 /// Adds the port `t1` to segment `vni`, which keeps tags.
 pub fn attach(instance: &Instance<'_>, vni: u32) -> Result<()> {
     let vni = vni.to_string();
-    instance.host.overlay(&["vni", "add", &vni, "--vlan", "keep", "--exist-ok"])?;
+    instance.host.overlay(&["vni", "add", &vni, "--exist-ok"])?;
     instance.host.overlay(&["vni", "set", &vni, "--vlan", "keep"])?;
     instance.host.overlay(&["port", "add", "t1", "--vni", &vni]).map(drop)
 }
