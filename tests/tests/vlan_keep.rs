@@ -86,7 +86,7 @@ fn what_is_not_kept_is_dropped_with_its_reason() -> Result<()> {
     let row = |what: &str, frame| Row::new(what, frame, Fate::Dropped(DropReason::InnerVlan));
     for tags in kept() {
         // One that says a priority and no VLAN is none on a port.
-        if !matches!(tags[..], [(_, control)] if control & 0xfff == 0) {
+        if !matches!(tags[..], [(_, control)] if control.is_multiple_of(1 << 12)) {
             bench.table(Hook::Port(PORT), &[row("by default", of(&tags))])?;
         }
         bench.table(Hook::Uplink("u1"), &[row("by default", from_afar(&tags)?)])?;
