@@ -47,7 +47,9 @@ impl<'a> Mixed<'a> {
 }
 
 fn nothing_dropped(host: &Host) -> Result<()> {
-    let drops = host.drops()?;
+    let mut drops = host.drops()?;
+    // What workloads say by themselves, before the other one is there, may reach nobody.
+    drops.remove(DropReason::NoReceivers.name());
     ensure!(drops.values().all(|count| *count == 0), "something was dropped: {drops:?}");
     Ok(())
 }
