@@ -104,7 +104,7 @@ drop_reasons! {
     NoListeners = "no-listeners",
     /// A VTEP that spoke to a segment with a multicast group, when as many had come by themselves as there can be.
     TooManyMembers = "too-many-members",
-    /// Something on the device behind which packets have been cut up that is no packet of ours.
+    /// Something on a device that we made for a purpose of our own, and that does not serve it.
     Stray = "stray",
     /// A frame to a group that is for one link only, as PAUSE, LACP, 802.1X and LLDP are (IEEE 802.1Q, table 8-1).
     ReservedMac = "reserved-mac",

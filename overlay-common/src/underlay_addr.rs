@@ -22,6 +22,17 @@ pub enum Family {
     Ipv6,
 }
 
+impl Family {
+    /// Its name, as people write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        }
+    }
+}
+
 impl UnderlayAddr {
     /// Maps the four bytes of an IPv4 address, in network byte order.
     #[inline(always)]

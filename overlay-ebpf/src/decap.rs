@@ -68,15 +68,25 @@ struct Addressed {
     checksum_is_right: bool,
 }
 
+/// A packet to our VTEP and port that no segment of ours can be found for.
+pub(crate) struct Unclaimed {
+    /// Where its UDP header is.
+    pub(crate) udp_at: usize,
+    /// Of its outer addresses.
+    pub(crate) family: Family,
+    /// Whether it names a segment at all.
+    pub(crate) has_vni: bool,
+}
+
 /// Recognises a packet for one of our segments from one of its members. `Ok(None)`: it is not ours.
 ///
-/// A packet that a `vxlan` device of the kernel serves is not ours either. `foreign` tells whether somebody listens on
-/// the port of the UDP header at an offset; it is asked only about a packet that no segment of ours can be found for. `known` is asked first about a
+/// A packet that a `vxlan` device of the kernel serves is not ours either. `foreign` tells whether somebody else takes a
+/// packet that no segment of ours can be found for. `known` is asked first about a
 /// packet to us alone, by segment and sender, and where its inner frame starts: the segment's settings, and the sender's id.
 #[inline(always)]
 pub(crate) fn recognise<P: Packet>(
     packet: &P,
-    foreign: impl FnOnce(&P, usize) -> bool,
+    foreign: impl FnOnce(&P, Unclaimed) -> bool,
     known: impl FnOnce(&P, Vni, UnderlayAddr, usize) -> Option<(&'static Segment, VtepId)>,
 ) -> Result<Option<(Tunnel, Span)>, DropReason> {
     let Some(addressed) = config::get().and_then(|config| addressed(packet, config)) else {
@@ -92,8 +102,11 @@ pub(crate) fn recognise<P: Packet>(
         Some((segment, _)) => (vni?, segment),
         None => match vni.and_then(|vni| Ok((vni, segments::get(vni).ok_or(DropReason::UnknownVni)?))) {
             Ok(found) => found,
-            Err(_) if addressed.to_group || foreign(packet, udp_at) => return Ok(None),
-            Err(reason) => return Err(reason),
+            Err(_) if addressed.to_group => return Ok(None),
+            Err(reason) => {
+                let unclaimed = Unclaimed { udp_at, family: source.family(), has_vni: vni.is_ok() };
+                return if foreign(packet, unclaimed) { Ok(None) } else { Err(reason) };
+            }
         },
     };
     if addressed.to_group && !has_group(packet, vni, source.family()) {

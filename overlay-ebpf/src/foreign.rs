@@ -14,15 +14,40 @@ use network_types::{
     udp::UdpHdr,
 };
 use overlay_common::{
-    UnderlayAddr,
+    DropReason, UnderlayAddr,
     header::eth::{self, Payload},
 };
 
-use crate::{packet::Packet as _, skb::Skb};
+use crate::{
+    decap::Unclaimed,
+    maps::{config, drops},
+    packet::Packet as _,
+    skb::Skb,
+};
+
+/// Whether somebody else on this host may take a packet that no segment of ours can be found for.
+///
+/// Where a device of ours has the kernel listen, so that it merges tunnel packets, that shares its socket with whatever
+/// `vxlan` device of the kernel there is, now or later: so what names a segment passes. As long as nobody else listens, that
+/// is the last that is seen of it, and it is counted as dropped.
+#[inline(always)]
+pub(crate) fn takes(skb: &Skb, packet: Unclaimed) -> bool {
+    if !listens(skb, packet.udp_at) {
+        return false;
+    }
+    let Some(config) = config::get() else { return true };
+    if config.listener(packet.family).is_none() {
+        return true;
+    }
+    if packet.has_vni && config.listens_alone() {
+        drops::count(DropReason::UnknownVni);
+    }
+    packet.has_vni
+}
 
 /// Whether a socket on this host receives the packet whose UDP header is at `udp_at`, which may be its first fragment. A `vxlan` device is one as long as it is up.
 #[inline(always)]
-pub(crate) fn listens(skb: &Skb, udp_at: usize) -> bool {
+fn listens(skb: &Skb, udp_at: usize) -> bool {
     match skb.get::<EthHdr>(0).map(eth::payload) {
         Some(Payload::Ipv4) => listens_ipv4(skb, udp_at).unwrap_or(false),
         Some(Payload::Ipv6) => listens_ipv6(skb, udp_at).unwrap_or(false),

@@ -95,7 +95,7 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
         // A short packet stays as it is, and is judged by the bytes that it has.
         let _ = skb.pull((decap::HEADERS_LEN + tags_len).min(skb.len()));
     }
-    let recognised = decap::recognise(skb, foreign::listens, |skb, vni, sender, start| {
+    let recognised = decap::recognise(skb, foreign::takes, |skb, vni, sender, start| {
         if TAGGED {
             return None;
         }

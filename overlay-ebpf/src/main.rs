@@ -203,6 +203,12 @@ fn checksum_cut(context: TcContext) -> i32 {
     act(checksum_cut::handle(&mut Skb::new(context)))
 }
 
+/// TC ingress of the device that only has the kernel listen for tunnel packets: nothing gets to the host by it.
+#[classifier]
+fn from_listener(_context: TcContext) -> i32 {
+    act(Err(overlay_common::DropReason::Stray))
+}
+
 /// XDP on an uplink: takes outer headers off early, where that is safe. Takes packets in several buffers, so that it can be
 /// on a device with a large MTU.
 #[xdp(frags)]

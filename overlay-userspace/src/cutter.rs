@@ -4,8 +4,6 @@
 //! So the programs send them by the pair's entrance, which has no offloads: the kernel cuts them up there and then. The
 //! pieces come out of the exit, where the program `checksum_cut` completes them.
 
-use std::fs;
-
 use overlay_common::maps::{
     config::{Cutter, TcHook},
     device::DeviceName,
@@ -14,7 +12,7 @@ use overlay_common::maps::{
 use crate::{
     datapath::CHECKSUM_CUT,
     devices,
-    error::{Context as _, Error, Result},
+    error::{Error, Result},
     hook,
     instance::Instance,
     maps::{self, vteps::Vteps},
@@ -34,16 +32,9 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Those of an instance: of each one its own in a network namespace, as far as 32 bits go (FNV-1a).
+    /// Those of an instance.
     pub(crate) fn of(instance: &Instance) -> Result<Self> {
-        let hash = instance
-            .name()
-            .bytes()
-            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        Ok(Self {
-            entrance: devices::name(&format!("ovl{hash:08x}-i"))?,
-            exit: devices::name(&format!("ovl{hash:08x}-o"))?,
-        })
+        Ok(Self { entrance: devices::own_name(instance, 'i')?, exit: devices::own_name(instance, 'o')? })
     }
 }
 
@@ -115,7 +106,7 @@ async fn equip(
     pair: Cutter,
 ) -> Result<()> {
     for name in [names.entrance, names.exit] {
-        keep_quiet(name)?;
+        devices::keep_quiet(name)?;
     }
     turn_offloads_off(names)?;
     let config = instance.config()?;
@@ -124,12 +115,6 @@ async fn equip(
         netlink.bring_up(end).await?;
     }
     maps::config::write(instance, &config.with_cutter(Some(pair)))
-}
-
-/// Has the kernel speak no IPv6 on a device: no addresses, no ND, no MLD, and nothing gets to the host by it.
-fn keep_quiet(device: DeviceName) -> Result<()> {
-    let path = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", device.as_str());
-    fs::write(&path, "1").context(|| format!("cannot write {path}"))
 }
 
 /// Has the entrance cut up everything, and the exit leave it in pieces. Without checksums a device has no segmentation of

@@ -64,6 +64,9 @@ pub const FROM_UPLINK_XDP_GENERIC: &str = "from_uplink_xdp_generic";
 /// TC ingress of the exit of the pair that cuts packets up.
 pub const CHECKSUM_CUT: &str = "checksum_cut";
 
+/// TC ingress of the devices that only have the kernel listen for tunnel packets.
+pub const FROM_LISTENER: &str = "from_listener";
+
 /// Removes FDB entries; no hook runs it, but commands do.
 pub const FDB_REMOVE: &str = "fdb_remove";
 /// Puts an entry into the FDB; run by commands too.

@@ -1,5 +1,7 @@
 //! The devices that are wanted as uplinks and ports, by name: whether they are there or not.
 
+use std::fs;
+
 use overlay_common::{
     Vni,
     maps::{
@@ -9,7 +11,7 @@ use overlay_common::{
 };
 
 use crate::{
-    error::{Error, Result},
+    error::{Context as _, Error, Result},
     instance::Instance,
     maps,
     port::vlans,
@@ -26,6 +28,30 @@ pub(crate) fn name(name: &str) -> Result<DeviceName> {
     DeviceName::new(name).filter(|_| is_plain).ok_or_else(|| {
         Error::Usage(format!("{name:?} cannot be a device's name: 1 to 15 bytes without spaces, `/` and `:`"))
     })
+}
+
+/// The name of a device that an instance makes for a purpose of its own: of each instance one in a network namespace, as far
+/// as 32 bits go (FNV-1a).
+///
+/// # Errors
+///
+/// None that can happen: it is as a name has to be.
+pub(crate) fn own_name(instance: &Instance, purpose: char) -> Result<DeviceName> {
+    let hash = instance
+        .name()
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    name(&format!("ovl{hash:08x}-{purpose}"))
+}
+
+/// Has the kernel speak no IPv6 on a device: no addresses, no ND, no MLD, and nothing gets to the host by it.
+///
+/// # Errors
+///
+/// Fails if there is no such device in this thread's network namespace.
+pub(crate) fn keep_quiet(device: DeviceName) -> Result<()> {
+    let path = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", device.as_str());
+    fs::write(&path, "1").context(|| format!("cannot write {path}"))
 }
 
 /// The uplinks that are wanted, by name.

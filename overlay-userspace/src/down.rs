@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     forwarding, hook,
     instance::Instance,
-    maps,
+    listener, maps,
     netlink::{Link, Netlink},
     orphan, preflight, tunnel,
 };
@@ -75,6 +75,9 @@ async fn detach(instance: &Instance, config: &Config, failures: &mut Vec<Error>)
         }
     }
     attempt(cutter::remove(instance, &netlink).await);
+    for family in listener::FAMILIES {
+        attempt(listener::remove(instance, &netlink, family).await);
+    }
     attempt(tunnel::release_neighbours(instance, &netlink).await);
     attempt(hand_forwarding_on(instance, config.forwarding_to_restore()));
     Ok(())

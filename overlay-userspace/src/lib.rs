@@ -19,6 +19,7 @@ pub mod grace;
 pub mod headers;
 pub mod hook;
 pub mod instance;
+mod listener;
 pub mod logs;
 pub mod maps;
 pub mod mdb;

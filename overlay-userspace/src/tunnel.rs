@@ -14,7 +14,7 @@ pub(crate) use neighbours::{follow as follow_neighbours, release_neighbours};
 use std::net::{IpAddr, Ipv4Addr};
 
 use overlay_common::{
-    Family, IfIndex, MacAddr, UnderlayAddr, Vni, VtepId,
+    IfIndex, MacAddr, UnderlayAddr, Vni, VtepId,
     maps::{
         admitted,
         config::Config,
@@ -211,15 +211,8 @@ fn checked(config: &Config, remote: IpAddr, settings: Settings) -> Result<IpAddr
     }
     Err(Error::Usage(format!(
         "--remote {remote}: the local VTEP has no {} address; `overlay status` shows those it has",
-        name(addr.family())
+        addr.family().name()
     )))
-}
-
-const fn name(family: Family) -> &'static str {
-    match family {
-        Family::Ipv4 => "IPv4",
-        Family::Ipv6 => "IPv6",
-    }
 }
 
 /// Refuses settings that are not those of a VTEP that is reached already.

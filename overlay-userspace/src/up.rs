@@ -9,7 +9,7 @@ use std::{
 use overlay_common::{
     UnderlayAddr,
     maps::{
-        config::{Config, Families, MAX_LOCALS, TcHook},
+        config::{Config, Families, MAX_LOCALS, Merging, TcHook},
         device::{Device, DeviceName, Role, XdpChoice},
     },
 };
@@ -40,6 +40,8 @@ pub struct Settings {
     pub port: u16,
     /// How uplinks shall be served.
     pub xdp: XdpChoice,
+    /// Whether the kernel shall merge tunnel packets as they come in.
+    pub merging: Merging,
     /// How TC programs shall be attached; `None`: TCX where the kernel has it.
     pub tc: Option<TcHook>,
     /// Stations that the FDB shall hold.
@@ -64,6 +66,7 @@ pub async fn up(name: &str, settings: &Settings) -> Result<()> {
     let config = Config::new(cookie, secret()?, &locals, settings.port)
         .ok_or_else(|| Error::Usage(format!("a VTEP has 1 to {MAX_LOCALS} local addresses")))?
         .with_tc(tc)
+        .with_merging(settings.merging)
         .with_following(settings.locals.is_empty());
     let instance = Instance::create(name)?;
     let done = open(&instance, &netlink, config, settings, &uplinks).await;
@@ -244,11 +247,14 @@ pub async fn check_same(instance: &Instance, netlink: &Netlink, settings: &Setti
 /// [`Error::Conflict`] if it does not.
 pub fn check_served(instance: &Instance, settings: &Settings) -> Result<()> {
     let uplinks = devices::uplinks(instance)?;
-    let same_tc = settings.tc.is_none_or(|tc| instance.config().is_ok_and(|config| config.tc() == tc));
+    let config = instance.config()?;
+    let same_tc = settings.tc.is_none_or(|tc| config.tc() == tc);
     let flag = if !uplinks.iter().all(|(_, device)| device.role() == Role::Uplink(settings.xdp)) {
         "--xdp"
     } else if !same_tc {
         "--tc"
+    } else if config.merging() != settings.merging {
+        "--tunnel-gro"
     } else if maps::fdb::size(instance)? != settings.fdb_entries {
         "--fdb-size"
     } else {

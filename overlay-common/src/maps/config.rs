@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::map_data;
-use crate::{IfIndex, UnderlayAddr};
+use crate::{Family, IfIndex, UnderlayAddr};
 
 /// The map's name: an array of one [`Config`].
 pub const NAME: &str = "CONFIG";
@@ -12,7 +12,7 @@ pub const NAME: &str = "CONFIG";
 pub const INDEX: u32 = 0;
 
 /// Number of the layout of all maps; a program of another layout must not touch them.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// How many local VTEP addresses there can be.
 pub const MAX_LOCALS: usize = 4;
@@ -29,6 +29,8 @@ pub struct Config {
     flags: u8,
     /// Entrance and exit.
     cutter: [u32; 2],
+    /// For IPv4 and IPv6.
+    listeners: [u32; 2],
     locals: [UnderlayAddr; MAX_LOCALS],
 }
 
@@ -40,6 +42,13 @@ const RESTORE_FORWARDING: u8 = 1;
 const RESTORE_FORWARDING_IPV6: u8 = 1 << 2;
 /// The TC programs are clsact filters, not TCX links.
 const CLSACT: u8 = 1 << 1;
+
+/// Tunnel packets shall be merged wherever they come in.
+const MERGES_ALWAYS: u8 = 1 << 3;
+/// Tunnel packets shall not be merged.
+const MERGES_NEVER: u8 = 1 << 4;
+/// Nobody but our own devices takes tunnel packets from the kernel.
+const LISTENS_ALONE: u8 = 1 << 5;
 
 /// The local addresses are those of the uplinks, and follow them.
 const FOLLOWS: u8 = 1 << 7;
@@ -72,6 +81,17 @@ pub struct Cutter {
     pub entrance: IfIndex,
     /// The other end, with a program that takes the pieces.
     pub exit: IfIndex,
+}
+
+/// Whether the kernel shall merge tunnel packets as they come in (GRO).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merging {
+    /// Where that is faster.
+    Auto,
+    /// In any case.
+    Always,
+    /// Not because of us.
+    Never,
 }
 
 /// How TC programs are attached.
@@ -125,6 +145,33 @@ impl Config {
         Self { cutter, ..self }
     }
 
+    /// Notes whether tunnel packets shall be merged.
+    #[must_use]
+    pub const fn with_merging(self, choice: Merging) -> Self {
+        self.with(MERGES_ALWAYS, matches!(choice, Merging::Always))
+            .with(MERGES_NEVER, matches!(choice, Merging::Never))
+    }
+
+    /// Notes the device of ours that has the kernel listen for tunnel packets of a family, which it then merges.
+    #[must_use]
+    pub fn with_listener(mut self, family: Family, device: Option<IfIndex>) -> Self {
+        self.listeners[Self::listener_index(family)] = device.map_or(0, IfIndex::get);
+        self
+    }
+
+    /// Notes whether nobody else has the kernel listen for tunnel packets.
+    #[must_use]
+    pub const fn with_listening_alone(self, on: bool) -> Self {
+        self.with(LISTENS_ALONE, on)
+    }
+
+    const fn listener_index(family: Family) -> usize {
+        match family {
+            Family::Ipv4 => 0,
+            Family::Ipv6 => 1,
+        }
+    }
+
     const fn with(mut self, flag: u8, on: bool) -> Self {
         self.flags = if on { self.flags | flag } else { self.flags & !flag };
         self
@@ -157,6 +204,30 @@ impl Config {
     #[must_use]
     pub const fn cutter_entrance(&self) -> Option<IfIndex> {
         IfIndex::new(self.cutter[0])
+    }
+
+    /// Whether tunnel packets shall be merged.
+    #[must_use]
+    pub const fn merging(&self) -> Merging {
+        match (self.flags & MERGES_ALWAYS != 0, self.flags & MERGES_NEVER != 0) {
+            (true, _) => Merging::Always,
+            (_, true) => Merging::Never,
+            _ => Merging::Auto,
+        }
+    }
+
+    /// The device of ours that has the kernel listen for tunnel packets of a family.
+    #[inline(always)]
+    #[must_use]
+    pub const fn listener(&self, family: Family) -> Option<IfIndex> {
+        IfIndex::new(self.listeners[Self::listener_index(family)])
+    }
+
+    /// Whether nobody else had the kernel listen for tunnel packets when somebody last looked.
+    #[inline(always)]
+    #[must_use]
+    pub const fn listens_alone(&self) -> bool {
+        self.flags & LISTENS_ALONE != 0
     }
 
     /// How TC programs are attached.
@@ -238,7 +309,20 @@ mod tests {
     }
 
     #[test]
+    fn merging() {
+        for choice in [Merging::Auto, Merging::Always, Merging::Never] {
+            assert_eq!(Config::default().with_merging(Merging::Never).with_merging(choice).merging(), choice);
+        }
+        let device = IfIndex::new(9);
+        let config = Config::default().with_listener(Family::Ipv6, device).with_listening_alone(true);
+        assert_eq!((config.listener(Family::Ipv4), config.listener(Family::Ipv6)), (None, device));
+        assert!(config.listens_alone());
+        let cleared = config.with_listener(Family::Ipv6, None).with_listening_alone(false);
+        assert_eq!(cleared, Config::default());
+    }
+
+    #[test]
     fn layout() {
-        assert_eq!(size_of::<Config>(), 32 + 16 * MAX_LOCALS);
+        assert_eq!(size_of::<Config>(), 40 + 16 * MAX_LOCALS);
     }
 }

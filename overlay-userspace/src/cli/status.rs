@@ -3,7 +3,7 @@
 use overlay_common::{
     IfIndex,
     maps::{
-        config::{Config, TcHook},
+        config::{Config, Merging, TcHook},
         device::{Device, DeviceName},
         uplink::{Uplink, XdpHook, XdpReason},
     },
@@ -14,7 +14,15 @@ use super::{
     Session,
     output::{Table, or_dash},
 };
-use crate::{devices, error::Result, instance::Instance, maps, port};
+use crate::{
+    devices,
+    error::Result,
+    instance::Instance,
+    listener::{self, Merger},
+    maps,
+    netlink::Link,
+    port,
+};
 
 #[derive(Serialize)]
 struct Status {
@@ -24,12 +32,21 @@ struct Status {
     local: Vec<String>,
     port: u16,
     uplinks: Vec<UplinkRow>,
+    tunnel_gro: Vec<MergerRow>,
     segments: usize,
     ports: usize,
     vteps: usize,
     stations: usize,
     /// What is not as it should be.
     warnings: Vec<String>,
+}
+
+/// Whether tunnel packets of a family are merged as they come in.
+#[derive(Serialize)]
+struct MergerRow {
+    family: &'static str,
+    on: bool,
+    why: &'static str,
 }
 
 #[derive(Serialize)]
@@ -44,7 +61,7 @@ struct UplinkRow {
 }
 
 pub(super) async fn run(session: &Session) -> Result<()> {
-    let (instance, _, report) = session.open_repaired().await?;
+    let (instance, netlink, report) = session.open_repaired().await?;
     let config = instance.config()?;
     let status = Status {
         instance: instance.name().to_owned(),
@@ -53,6 +70,7 @@ pub(super) async fn run(session: &Session) -> Result<()> {
         local: config.locals().iter().map(ToString::to_string).collect(),
         port: config.port(),
         uplinks: uplinks(&instance, &config)?,
+        tunnel_gro: mergers(&instance, &config, &netlink.links().await?)?,
         segments: maps::segments(&instance)?.entries()?.len(),
         ports: port::show(&instance)?.len(),
         vteps: maps::vteps::Vteps::open(&instance)?.all()?.len(),
@@ -87,6 +105,28 @@ fn uplinks(instance: &Instance, config: &Config) -> Result<Vec<UplinkRow>> {
     Ok(devices::uplinks(instance)?.into_iter().map(row).collect())
 }
 
+/// Whether tunnel packets are merged as they come in, of each family that the VTEP has.
+fn mergers(instance: &Instance, config: &Config, links: &[Link]) -> Result<Vec<MergerRow>> {
+    let mut rows = Vec::new();
+    for family in listener::FAMILIES {
+        let (on, why) = match Merger::of(instance, config, links, family)? {
+            Merger::NoAddress => continue,
+            Merger::Others if config.listener(family).is_none() => {
+                (true, "another vxlan device listens on the port")
+            }
+            Merger::Ours | Merger::Others => match (config.listener(family), config.merging()) {
+                (None, _) => (false, "the kernel refuses the device"),
+                (Some(_), Merging::Always) => (true, "asked for"),
+                (Some(_), _) => (true, "an uplink has GRO on"),
+            },
+            Merger::Unwanted => (false, "asked for"),
+            Merger::Useless => (false, "no uplink has GRO on, or XDP takes the outer headers off before"),
+        };
+        rows.push(MergerRow { family: family.name(), on, why });
+    }
+    Ok(rows)
+}
+
 const fn why(reason: XdpReason) -> &'static str {
     match reason {
         XdpReason::Asked => "asked for",
@@ -109,6 +149,10 @@ fn table(status: &Status) -> Table {
             format!("{name}, gone")
         };
         table.row(["uplink".to_owned(), how]);
+    }
+    for merger in &status.tunnel_gro {
+        let state = if merger.on { "on" } else { "off" };
+        table.row(["tunnel GRO".to_owned(), format!("{} {state} ({})", merger.family, merger.why)]);
     }
     table.row(["segments".to_owned(), status.segments.to_string()]);
     table.row(["ports".to_owned(), status.ports.to_string()]);

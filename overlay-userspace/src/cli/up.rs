@@ -5,7 +5,11 @@ use std::net::IpAddr;
 use clap::{Args, ValueEnum};
 use overlay_common::{
     header::udp::VXLAN_PORT,
-    maps::{config::TcHook, device::XdpChoice, fdb::DEFAULT_ENTRIES},
+    maps::{
+        config::{Merging, TcHook},
+        device::XdpChoice,
+        fdb::DEFAULT_ENTRIES,
+    },
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -58,6 +62,9 @@ struct SettingsArgs {
     /// How XDP serves the uplinks, besides TC
     #[arg(long, value_enum, default_value_t = Xdp::Auto)]
     xdp: Xdp,
+    /// Whether the kernel merges tunnel packets as they come in, by idle vxlan devices of ours on the VTEP's port
+    #[arg(long, value_enum, default_value_t = TunnelGro::Auto)]
+    tunnel_gro: TunnelGro,
     /// How TC programs are attached
     #[arg(long, value_enum, default_value_t = Tc::Auto)]
     tc: Tc,
@@ -75,6 +82,16 @@ enum Xdp {
     /// The generic hook
     Generic,
     /// TC alone
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TunnelGro {
+    /// Where an uplink has GRO on, and XDP does not take the outer headers off before
+    Auto,
+    /// In any case
+    On,
+    /// Not because of us
     Off,
 }
 
@@ -99,6 +116,11 @@ impl From<SettingsArgs> for Settings {
                 Xdp::Native => XdpChoice::Native,
                 Xdp::Generic => XdpChoice::Generic,
                 Xdp::Off => XdpChoice::Off,
+            },
+            merging: match args.tunnel_gro {
+                TunnelGro::Auto => Merging::Auto,
+                TunnelGro::On => Merging::Always,
+                TunnelGro::Off => Merging::Never,
             },
             tc: match args.tc {
                 Tc::Auto => None,

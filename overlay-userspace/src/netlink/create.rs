@@ -1,7 +1,7 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use overlay_common::IfIndex;
-use rtnetlink::{LinkUnspec, LinkVeth};
+use overlay_common::{Family, IfIndex};
+use rtnetlink::{LinkUnspec, LinkVeth, LinkVxlan};
 
 use super::{Link, Netlink};
 use crate::error::{Context as _, Result};
@@ -28,6 +28,22 @@ impl Netlink {
             }
         }
         Ok(pair)
+    }
+
+    /// Makes a `vxlan` device that is down, and takes tunnel packets of that family to UDP port `port` with that VNI.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub async fn add_vxlan(&self, name: &str, vni: u32, port: u16, family: Family) -> Result<Link> {
+        let vxlan = LinkVxlan::new(name, vni).port(port).learning(false);
+        let vxlan = match family {
+            Family::Ipv4 => vxlan,
+            Family::Ipv6 => vxlan.local6(Ipv6Addr::UNSPECIFIED),
+        };
+        let made = self.handle.link().add(vxlan.build()).execute().await;
+        made.context(|| format!("cannot make the vxlan device {name}"))?;
+        self.link(name).await
     }
 
     /// Brings a device up.

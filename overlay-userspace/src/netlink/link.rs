@@ -3,7 +3,7 @@ use netlink_packet_route::link::{
     InfoData, InfoKind, InfoPortKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
     LinkMessage, LinkXdp, XdpAttached,
 };
-use overlay_common::{IfIndex, MacAddr, header::udp::VXLAN_PORT};
+use overlay_common::{IfIndex, MacAddr, header::udp::VXLAN_PORT, maps::config::Families};
 
 use super::Netlink;
 use crate::error::{Context as _, Error, Result};
@@ -58,6 +58,8 @@ pub struct ForeignVxlan {
     pub vni: Option<u32>,
     /// Its UDP port, host byte order.
     pub port: u16,
+    /// The families of tunnel packets that it takes.
+    pub families: Families,
 }
 
 impl Netlink {
@@ -157,18 +159,23 @@ fn vxlan(info: &LinkInfo) -> Option<ForeignVxlan> {
     let LinkInfo::Data(InfoData::Vxlan(attributes)) = info else {
         return None;
     };
-    let mut vxlan = ForeignVxlan { vni: None, port: VXLAN_PORT };
+    let mut vxlan =
+        ForeignVxlan { vni: None, port: VXLAN_PORT, families: Families { ipv4: true, ipv6: false } };
     let mut external = false;
     for attribute in attributes {
         match attribute {
             InfoVxlan::Id(id) => vxlan.vni = Some(*id),
             InfoVxlan::Port(port) => vxlan.port = *port,
+            InfoVxlan::Group6(_) | InfoVxlan::Local6(_) => {
+                vxlan.families = Families { ipv4: false, ipv6: true };
+            }
             InfoVxlan::CollectMetadata(on) => external = *on,
             _ => {}
         }
     }
     if external {
         vxlan.vni = None;
+        vxlan.families = Families { ipv4: true, ipv6: true };
     }
     Some(vxlan)
 }

@@ -8,6 +8,7 @@ mod cutter;
 mod devices;
 mod forwarding;
 mod groups;
+mod listener;
 mod locals;
 mod paths;
 mod ports;
@@ -16,7 +17,7 @@ mod uplinks;
 use std::fmt;
 
 use overlay_common::{
-    IfIndex, UnderlayAddr,
+    Family, IfIndex, UnderlayAddr,
     maps::{
         config::Config,
         device::{Device, DeviceName, Role},
@@ -64,6 +65,8 @@ pub enum Repair {
     Joined(UnderlayAddr, IfIndex),
     /// The loopback device's forwarding was off.
     Forwarding,
+    /// The device that has the kernel merge tunnel packets of a family was gone, or no longer as it was made.
+    Listener(Family),
     /// Something was wrong with the pair that cuts packets up for VTEPs that want UDP checksums.
     Cutter(Flaw),
 }
@@ -129,6 +132,11 @@ impl fmt::Display for Repair {
             Self::Ways(remote, false) => write!(f, "one route leads to {remote} now"),
             Self::Joined(group, uplink) => write!(f, "joined the group {group} on device {uplink} again"),
             Self::Forwarding => f.write_str("turned forwarding of the loopback device on again"),
+            Self::Listener(family) => write!(
+                f,
+                "the device that has the kernel merge tunnel packets over {} was not as it was made; mended",
+                family.name()
+            ),
             Self::Cutter(flaw) => {
                 write!(f, "the veth pair that cuts packets up for --udp6-csum {flaw}; mended")
             }
@@ -173,6 +181,7 @@ pub async fn repair(instance: &Instance, netlink: &Netlink) -> Result<Report> {
     tunnel::sweep(instance)?;
     pass.paths().await?;
     pass.cutter().await?;
+    pass.listeners().await?;
     mdb::sweep(instance)?;
     Ok(pass.report)
 }
