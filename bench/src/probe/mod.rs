@@ -35,6 +35,8 @@ pub(crate) enum Probe {
 /// What TCP in bulk goes by: that of most machines, whatever this one has.
 pub(crate) const CONGESTION_CONTROL: &str = "cubic";
 
+pub(crate) use tcp::WINDOW;
+
 /// A figure and its value.
 pub(crate) type Value = (Figure, f64);
 

@@ -17,7 +17,7 @@ use crate::{
     cli::{Options, Plan},
     cost::Cost,
     cpus::Cpus,
-    probe::CONGESTION_CONTROL,
+    probe::{CONGESTION_CONTROL, WINDOW},
     results::Results,
     targets,
 };
@@ -70,7 +70,7 @@ fn tables(Run { plan, cpus, results, cost }: &Run<'_>, outcomes: &[targets::Outc
     let mut parts = Vec::new();
     if !plan.probes.is_empty() {
         parts.push(format!(
-            "Tunnels over {}; {} of {} s each, peers in turn; {}; TCP in bulk is {CONGESTION_CONTROL}.\n\
+            "Tunnels over {}; {} of {} s each, peers in turn; {}; TCP in bulk is {CONGESTION_CONTROL}, {WINDOW} of it under way.\n\
              Below the median the least and the most, and the median of each round's ratio to kernel (k) and floor (f).",
             plan.outer,
             if plan.rounds == 1 { "1 round".to_owned() } else { format!("{} rounds", plan.rounds) },
