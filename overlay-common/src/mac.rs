@@ -25,6 +25,15 @@ impl MacAddr {
         self.0
     }
 
+    /// The 12 bytes of two addresses as words, the upper half of the second 0.
+    #[inline(always)]
+    #[must_use]
+    pub const fn pair(self, other: Self) -> [u64; 2] {
+        let [a, b, c, d, e, f] = self.0;
+        let [g, h, i, j, k, l] = other.0;
+        [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u32::from_ne_bytes([i, j, k, l]) as u64]
+    }
+
     /// Whether the group bit is set: multicast and broadcast (IEEE 802, section 8.2).
     #[inline(always)]
     #[must_use]

@@ -89,6 +89,14 @@ impl UnderlayAddr {
         ]
     }
 
+    /// The same in two words.
+    #[inline(always)]
+    #[must_use]
+    pub const fn long_words(self) -> [u64; 2] {
+        let [a, b, c, d] = self.words();
+        [a as u64 | (b as u64) << 32, c as u64 | (d as u64) << 32]
+    }
+
     /// Whether it is a multicast group (RFC 1112, section 4; RFC 4291, section 2.7).
     #[inline(always)]
     #[must_use]

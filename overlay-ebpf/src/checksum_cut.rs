@@ -7,14 +7,14 @@
 
 use network_types::{ip::Ipv6Hdr, udp::UdpHdr};
 use overlay_common::{
-    DropReason, UnderlayAddr, VtepId,
+    DropReason, Family, UnderlayAddr, VtepId,
     header::{
         eth::{self, Payload},
         ipv4,
         ipv6::{self, Next},
         outer, outer_sum, udp,
     },
-    maps::{next_hop::NextHop, vtep::Vtep},
+    maps::vtep::Vtep,
 };
 
 use crate::{
@@ -22,7 +22,6 @@ use crate::{
     maps::{vtep_ids, vteps},
     next_hop::{self, Load},
     packet::Packet as _,
-    redirect,
     skb::Skb,
     verdict::Outcome,
 };
@@ -49,18 +48,12 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     // What the underlay told was heeded before it was cut up.
     let load = Load { ip_len: skb.len() - eth::LEN as u32, heeds_told: false };
     let way = next_hop::find(skb, id, vtep, load, flow_label, clock::now())?;
-    let hop = match way.hop {
-        Some(hop) if way.is_resolved => hop,
-        _ => &NextHop::NONE_IPV6,
-    };
+    let hop = way.header_hop(Family::Ipv6);
     let sum = inner_sum::behind::<{ outer::IPV6_LEN }>(skb);
     let headers = skb.get_mut::<[u8; outer::IPV6_LEN]>(0).ok_or(DropReason::EncapFailed)?;
     headers[..eth::LEN].copy_from_slice(hop.ethernet());
     outer_sum::write_ipv6(headers, sum);
-    match way.unresolved() {
-        None => redirect::to_device(hop.uplink().ok_or(DropReason::NoRoute)?),
-        Some((uplink, via)) => redirect::to_neighbour(uplink, via),
-    }
+    way.send(hop)
 }
 
 /// Whether a packet is one that the programs have sent here, as far as one can see.

@@ -211,11 +211,7 @@ impl Target {
     /// Sends a frame that has room for the outer headers.
     #[inline(always)]
     pub(crate) fn send_with_room(self, skb: &mut Skb, inner: &Inner, room: Room) -> Outcome {
-        let hop = match (self.way.hop, self.vtep.family()) {
-            (Some(hop), _) if self.way.is_resolved => hop,
-            (_, Family::Ipv4) => &NextHop::NONE_IPV4,
-            (_, Family::Ipv6) => &NextHop::NONE_IPV6,
-        };
+        let hop = self.way.header_hop(self.vtep.family());
         match self.vtep.family() {
             Family::Ipv4 => {
                 let headers = skb.get_mut::<[u8; IPV4_HEADERS_LEN]>(0).ok_or(DropReason::EncapFailed)?;
@@ -233,12 +229,9 @@ impl Target {
             skb.announce().map_err(|_| DropReason::EncapFailed)?;
         }
         counters::sent(inner.vni(), Some(self.id), inner.size());
-        if let Some(cutter) = self.cutter(inner) {
-            return redirect::to_device(cutter);
-        }
-        match self.way.unresolved() {
-            None => redirect::to_device(hop.uplink().ok_or(DropReason::NoRoute)?),
-            Some((uplink, via)) => redirect::to_neighbour(uplink, via),
+        match self.cutter(inner) {
+            Some(cutter) => redirect::to_device(cutter),
+            None => self.way.send(hop),
         }
     }
 

@@ -4,7 +4,7 @@ use overlay_common::{
     DropReason, IfIndex, Vni,
     header::vlan::Tags,
     maps::{
-        fdb::{Place, Standing},
+        fdb::Place,
         flow::{FRESH_NS, Flow, Key},
         jump::Jump,
         port::{Port, PortKind},
@@ -82,20 +82,9 @@ fn find_out(
     let vni = port.vni().ok_or(DropReason::UnknownPort)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
     let is_steady = learn(skb, vni, segment, frame.source(), place_of(device, port), now);
-    let (standing, until) = find(vni, segment, frame, now);
+    let (standing, until) = fdb::standing(vni, segment, frame.destination(), now);
     flow.set(vni, segment, standing);
     Ok(if is_steady { until.min(now + FRESH_NS) } else { 0 })
-}
-
-/// Where the destination of a frame is, and until when that holds.
-#[inline(always)]
-pub(crate) fn find(vni: Vni, segment: &Segment, frame: &Frame, now: u64) -> (Standing, u64) {
-    let destination = frame.destination();
-    if destination.is_group() {
-        (Standing::NOWHERE, 0)
-    } else {
-        fdb::standing(vni, segment, destination, now)
-    }
 }
 
 /// Switches a frame of the segment that was handed over with it; [`handle`] has let it in.
@@ -106,8 +95,8 @@ pub(crate) fn handle_again(skb: &mut Skb) -> Outcome {
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
     let frame = Frame::handed_over(skb)?;
     let now = clock::now();
-    let (standing, _) = find(vni, segment, &frame, now);
-    forward::<true>(skb, Received { device, vni, segment, frame, now }, standing.place(vni))
+    let place = fdb::place(vni, segment, frame.destination(), now);
+    forward::<true>(skb, Received { device, vni, segment, frame, now }, place)
 }
 
 /// `AGAIN` tells that this is [`handle_again`], which does the rarer part.

@@ -22,7 +22,7 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let frame = Frame::handed_over(skb)?;
     let destination = frame.destination();
     let now = clock::now();
-    let place = if destination.is_group() { None } else { fdb::place(vni, segment, destination, now) };
+    let place = fdb::place(vni, segment, destination, now);
     match place {
         Some(Place::Port { device, peer }) => deliver::to_port(skb, vni, segment, (device, peer), &frame),
         Some(Place::Vtep(_)) => Err(DropReason::TunnelToTunnel),

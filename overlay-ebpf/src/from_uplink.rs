@@ -21,13 +21,12 @@ use crate::{
     decap::{self, Span, Tunnel},
     deliver, ecn, examine, flood_to_ports, foreign,
     frame::Frame,
-    from_port::find,
     gso::Headers,
     learn::learn,
     maps::{
         config,
         counters::{self, Size},
-        flows, generation, jumps, members, segments, uplinks, vteps,
+        fdb, flows, generation, jumps, members, segments, uplinks, vteps,
     },
     mark::Mark,
     packet::{self, Packet as _},
@@ -236,7 +235,7 @@ impl Arrival {
             return known.place(vni);
         }
         let is_steady = learn(skb, vni, segment, frame.source(), Place::Vtep(vtep), self.now);
-        let (standing, until) = find(vni, segment, frame, self.now);
+        let (standing, until) = fdb::standing(vni, segment, frame.destination(), self.now);
         if let Some(flow) = self.slot
             && is_steady
             && until != 0

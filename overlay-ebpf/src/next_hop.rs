@@ -21,8 +21,9 @@ use overlay_common::{
 
 use crate::{
     maps::{flooding, next_hops, path_mtus, uplinks},
-    redirect::Neighbour,
+    redirect::{self, Neighbour},
     skb::Skb,
+    verdict::Outcome,
 };
 
 /// `AF_INET` and `AF_INET6` of `include/linux/socket.h`.
@@ -53,10 +54,24 @@ impl Way {
         Self { hop: Some(hop), is_resolved: true, uplink: 0, via: Neighbour::NONE }
     }
 
-    /// The uplink and the neighbour by which the kernel has to find the rest of the way.
+    /// What the Ethernet header of a packet of that family is copied from: zeros, which the kernel replaces, where it has to
+    /// find the rest of the way.
     #[inline(always)]
-    pub(crate) fn unresolved(&self) -> Option<(IfIndex, Neighbour)> {
-        IfIndex::new(self.uplink).map(|uplink| (uplink, self.via))
+    pub(crate) fn header_hop(&self, family: Family) -> &'static NextHop {
+        match (self.hop, family) {
+            (Some(hop), _) if self.is_resolved => hop,
+            (_, Family::Ipv4) => &NextHop::NONE_IPV4,
+            (_, Family::Ipv6) => &NextHop::NONE_IPV6,
+        }
+    }
+
+    /// Sends a packet whose outer headers are written, that of Ethernet from `hop`, which is [`Self::header_hop`].
+    #[inline(always)]
+    pub(crate) fn send(&self, hop: &NextHop) -> Outcome {
+        match IfIndex::new(self.uplink) {
+            None => redirect::to_device(hop.uplink().ok_or(DropReason::NoRoute)?),
+            Some(uplink) => redirect::to_neighbour(uplink, self.via),
+        }
     }
 }
 

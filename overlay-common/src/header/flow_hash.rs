@@ -19,20 +19,16 @@ impl FlowHash {
     #[inline(always)]
     #[must_use]
     pub fn of_stations(source: MacAddr, destination: MacAddr) -> Self {
-        let [a, b, c, d, e, f] = source.bytes();
-        let [g, h, i, j, k, l] = destination.bytes();
-        Self(0)
-            .and(u64::from_ne_bytes([a, b, c, d, e, f, g, h]))
-            .and(u64::from(u32::from_ne_bytes([i, j, k, l])))
+        let [first, second] = source.pair(destination);
+        Self(0).and(first).and(second)
     }
 
     /// Adds two addresses.
     #[inline(always)]
     #[must_use]
     pub fn and_addresses(self, source: UnderlayAddr, destination: UnderlayAddr) -> Self {
-        let [a, b, c, d] = source.words().map(u64::from);
-        let [e, f, g, h] = destination.words().map(u64::from);
-        self.and(a | b << 32).and(c | d << 32).and(e | f << 32).and(g | h << 32)
+        let ([a, b], [c, d]) = (source.long_words(), destination.long_words());
+        self.and(a).and(b).and(c).and(d)
     }
 
     /// Adds a protocol and its ports; zeros where there are none.

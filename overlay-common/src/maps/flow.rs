@@ -53,7 +53,7 @@ impl Key {
     #[inline(always)]
     #[must_use]
     pub fn from_port(device: IfIndex, source: MacAddr, destination: MacAddr) -> Self {
-        let [first, second] = stations(source, destination);
+        let [first, second] = source.pair(destination);
         Self([first, second | u64::from(device.get()) << 32, 0, 0, 0])
     }
 
@@ -67,10 +67,10 @@ impl Key {
         source: MacAddr,
         destination: MacAddr,
     ) -> Self {
-        let [first, second] = stations(source, destination);
-        let [a, b, c, d] = sender.words().map(u64::from);
+        let [first, second] = source.pair(destination);
+        let [a, b] = sender.long_words();
         // No VNI is 0, so that no key is a port's.
-        Self([first, second | u64::from(device.get()) << 32, a | b << 32, c | d << 32, u64::from(vni.get())])
+        Self([first, second | u64::from(device.get()) << 32, a, b, u64::from(vni.get())])
     }
 
     /// The same for a packet whose outer headers are off, of the member `vtep`.
@@ -83,7 +83,7 @@ impl Key {
         source: MacAddr,
         destination: MacAddr,
     ) -> Self {
-        let [first, second] = stations(source, destination);
+        let [first, second] = source.pair(destination);
         // No address is so small a number.
         let sender = u64::from(vtep.index());
         Self([first, second | u64::from(device.get()) << 32, sender, 0, u64::from(vni.get())])
@@ -105,14 +105,6 @@ impl Key {
         let differs = |at: usize| self.0[at] ^ other.0[at];
         differs(0) | differs(1) | differs(2) | differs(3) | differs(4) == 0
     }
-}
-
-/// The 12 bytes of two addresses.
-#[inline(always)]
-fn stations(source: MacAddr, destination: MacAddr) -> [u64; 2] {
-    let [a, b, c, d, e, f] = source.bytes();
-    let [g, h, i, j, k, l] = destination.bytes();
-    [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from(u32::from_ne_bytes([i, j, k, l]))]
 }
 
 impl Flow {

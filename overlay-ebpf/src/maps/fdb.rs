@@ -22,18 +22,16 @@ static FDB: HashMap<FdbKey, FdbEntry, { DEFAULT_ENTRIES as usize }, NO_PREALLOC>
 /// clock.
 #[inline(always)]
 pub(crate) fn place(vni: Vni, segment: &Segment, mac: MacAddr, now: u64) -> Option<Place> {
-    // SAFETY: a shared read of words that writers change as a whole.
-    let entry = unsafe { FDB.get(FdbKey::new(vni, mac)) }?;
-    if entry.is_aged(segment.ageing(), now) {
-        return None;
-    }
-    entry.place(vni)
+    standing(vni, segment, mac, now).0.place(vni)
 }
 
 /// The same as the entry has it, and until when that holds if no frame of the station is seen from now on; 0 for a station
-/// that is not known.
+/// that is not known, and for a group, which is nowhere.
 #[inline(always)]
 pub(crate) fn standing(vni: Vni, segment: &Segment, mac: MacAddr, now: u64) -> (Standing, u64) {
+    if mac.is_group() {
+        return (Standing::NOWHERE, 0);
+    }
     // SAFETY: a shared read of words that writers change as a whole.
     match unsafe { FDB.get(FdbKey::new(vni, mac)) } {
         Some(entry) if !entry.is_aged(segment.ageing(), now) => {
