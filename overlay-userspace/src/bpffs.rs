@@ -41,18 +41,6 @@ pub fn ensure() -> Result<()> {
     fs::create_dir_all(ROOT).context(|| format!("cannot make {ROOT}"))
 }
 
-/// Keeps other commands of this machine from taking devices for an instance, until dropped: what this one looked at holds
-/// until it has taken its own.
-///
-/// # Errors
-///
-/// Fails if the directory of all instances cannot be locked.
-pub fn claim_devices() -> Result<Flock<File>> {
-    let all = File::open(ROOT).context(|| format!("cannot open {ROOT}"))?;
-    Flock::lock(all, FlockArg::LockExclusive)
-        .map_err(|(_, error)| Error::failed(format!("cannot lock {ROOT}"), error))
-}
-
 /// Mounts it, unless another command does so at this moment: a second mount would hide what is pinned in the first.
 fn mount_once() -> Result<()> {
     let below = File::open(MOUNT_POINT)

@@ -5,6 +5,14 @@
 //! segment of ours, and what comes for it is dropped by `from_listener`. A device of VNI 0 shares its socket with other
 //! `vxlan` devices of the host, as long as their settings for receiving are the usual ones.
 
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::AsRawFd as _,
+};
+
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt,
+};
 use overlay_common::{
     Family, IfIndex,
     maps::{
@@ -16,7 +24,7 @@ use overlay_common::{
 use crate::{
     datapath::{self, FROM_LISTENER},
     devices,
-    error::{Error, Result},
+    error::{Context as _, Error, Result},
     hook,
     instance::Instance,
     maps,
@@ -99,6 +107,7 @@ pub(crate) fn others_listen(config: &Config, links: &[Link], family: Option<Fami
 /// Says what it means that there is none; nothing is left behind.
 pub(crate) async fn make(instance: &Instance, netlink: &Netlink, family: Family) -> Result<()> {
     let config = instance.config()?;
+    refuse_taken(family, config.port())?;
     let name = devices::own_name(instance, purpose(family))?;
     let link = netlink.add_vxlan(name.as_str(), VNI, config.port(), family).await?;
     // Noted first: whatever ends this process, the next command finds it.
@@ -108,6 +117,21 @@ pub(crate) async fn make(instance: &Instance, netlink: &Netlink, family: Family)
         let _ = remove(instance, netlink, family).await;
     }
     made
+}
+
+/// Refuses a UDP port that another program listens on, before there is a device, which would come and go each time somebody
+/// tries again.
+fn refuse_taken(family: Family, port: u16) -> Result<()> {
+    let (domain, any) = match family {
+        Family::Ipv4 => (AddressFamily::Inet, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+        Family::Ipv6 => (AddressFamily::Inet6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
+    };
+    let probe = socket(domain, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).context(|| "no socket")?;
+    if family == Family::Ipv6 {
+        setsockopt(&probe, sockopt::Ipv6V6Only, &true).context(|| "no socket of IPv6 alone")?;
+    }
+    bind(probe.as_raw_fd(), &SockaddrStorage::from(any))
+        .context(|| format!("cannot listen on UDP port {port} over {}", family.name()))
 }
 
 /// The last letter of the device's name.

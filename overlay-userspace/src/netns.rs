@@ -14,6 +14,7 @@ use std::{
 
 use nix::{
     errno::Errno,
+    fcntl::{Flock, FlockArg},
     sched::{CloneFlags, setns},
     sys::socket::{AddressFamily, SockFlag, SockType, socket},
 };
@@ -46,6 +47,20 @@ pub fn inside<T: Send>(name: &str, work: impl FnOnce() -> Result<T> + Send) -> R
     let thread = || enter(name).and_then(|()| work());
     thread::scope(|scope| scope.spawn(thread).join())
         .unwrap_or_else(|_| Err(Error::Failed(format!("work in network namespace {name:?} broke off"))))
+}
+
+/// Keeps other commands in this thread's network namespace from taking devices for an instance, until dropped: what this one
+/// looked at holds until it has taken its own.
+///
+/// # Errors
+///
+/// Fails if the namespace cannot be locked.
+pub fn claim_devices() -> Result<Flock<File>> {
+    // One inode for each namespace, as long as somebody has it open.
+    const HERE: &str = "/proc/thread-self/ns/net";
+    let namespace = File::open(HERE).context(|| format!("cannot open {HERE}"))?;
+    Flock::lock(namespace, FlockArg::LockExclusive)
+        .map_err(|(_, error)| Error::failed("cannot lock this network namespace", error))
 }
 
 /// The kernel's cookie of this thread's network namespace, which is unique until reboot (`SO_NETNS_COOKIE`).

@@ -109,7 +109,7 @@ async fn open(
 
 /// Fills a new instance's maps, and then lets packets in; for which families it turned forwarding on.
 fn fill(instance: &Instance, config: Config, settings: &Settings, uplinks: &[Link]) -> Result<Families> {
-    let _claim = bpffs::claim_devices()?;
+    let _claim = netns::claim_devices()?;
     // Another may have come up while the programs were loaded.
     refuse_shared(config.netns_cookie(), config.port(), uplinks)?;
     let off = forwarding::off()?;

@@ -200,6 +200,11 @@ fn the_device_is_mended_and_goes_when_it_is_of_no_use<N: Network>() -> Result<()
     is_merger(host, false, "the kernel refuses")?;
     host.netns.ip("link del theirs")?;
     is_merger(host, true, "an uplink has GRO on")?;
+    host.netns.ip(&format!("link del {device}"))?;
+    let taken = host.netns.enter(|| Ok(UdpSocket::bind((host.vtep, VXLAN_PORT))?))?;
+    warns(host, &format!("UDP port {VXLAN_PORT}"))?;
+    drop(taken);
+    is_merger(host, true, "an uplink has GRO on")?;
     instance.down()
 }
 

@@ -13,12 +13,13 @@ use overlay_common::{
 
 use super::{Limits, settle};
 use crate::{
-    bpffs, devices,
+    devices,
     error::{Error, Result},
     instance::Instance,
     maps::{self, vteps::Vteps},
     membership::Membership,
     netlink::{Link, Netlink},
+    netns,
 };
 
 /// How the port's end of the pair is named: as the host's, and then this.
@@ -53,7 +54,7 @@ pub async fn create(instance: &Instance, netlink: &Netlink, creation: &Creation,
     let key = devices::name(&port).map_err(|_| {
         Error::Usage(format!("--create {name}: the port is named {port}, so 13 bytes are the most"))
     })?;
-    let _claim = bpffs::claim_devices()?;
+    let _claim = netns::claim_devices()?;
     creation.limits.refuse_taken(&Membership::Segment(vni), instance, key)?;
     for taken in [name, &port] {
         // The kernel knows devices by alternative names, too.

@@ -21,7 +21,6 @@ use overlay_common::{
 };
 
 use crate::{
-    bpffs,
     datapath::FROM_PORT,
     devices,
     error::{Error, Result},
@@ -30,7 +29,7 @@ use crate::{
     maps, mdb,
     membership::Membership,
     netlink::{Link, LinkKind, Netlink},
-    segment,
+    netns, segment,
     trunk::{self, VlanMap},
     undo::Undo,
 };
@@ -71,7 +70,7 @@ pub async fn add(
     member: &Membership,
     limits: Limits,
 ) -> Result<()> {
-    let _claim = bpffs::claim_devices()?;
+    let _claim = netns::claim_devices()?;
     let link = netlink.link(name).await?;
     // It may have been named by an alternative name.
     let key = devices::name(&link.name)?;

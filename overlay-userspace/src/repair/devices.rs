@@ -12,11 +12,11 @@ use overlay_common::{
 
 use super::{Kind, Pass, Repair};
 use crate::{
-    bpffs,
     datapath::{self, FROM_PORT, FROM_UPLINK},
     error::Result,
     hook, maps,
     netlink::Link,
+    netns,
 };
 
 /// A wanted device.
@@ -144,7 +144,7 @@ impl Pass<'_> {
             // What was made is gone, and this one is somebody else's.
             wanted.device = Device::new(wanted.device.role());
         }
-        let claim = bpffs::claim_devices()?;
+        let claim = netns::claim_devices()?;
         let served = match wanted.device.role() {
             Role::Uplink(choice) => self.serve_uplink(link, choice).await,
             Role::Port(port) => self.serve_port(wanted.name, link, port).await,
