@@ -240,3 +240,44 @@ fn standard_input_is_a_file_too() -> Result<()> {
     let exported = host.overlay(&["export"])?;
     process::feed(&mut host.overlay_command(&["apply", "-f", "-"])?, &exported).map(drop)
 }
+
+#[test]
+fn uplinks_come_and_go_while_traffic_goes_on() -> Result<()> {
+    let lab = Lab::new(2)?;
+    let (one, two) = (lab.host(1).workload(&Plan::new(100, 1))?, lab.host(2).workload(&Plan::new(100, 2))?);
+    let host = lab.host(1);
+    host.netns.ip(
+        "link add v9 type veth peer name w9\naddr add 10.9.0.1/24 dev v9\nlink set v9 up\nlink set w9 up",
+    )?;
+    let mut instances = Vec::new();
+    for host in &lab.hosts {
+        host.apply(&plain(host.number), &[])?;
+        instances.push(Instance::adopt(host)?);
+    }
+    let state = || -> Result<String> {
+        let status = host.overlay_json(&["status"])?;
+        let names: Vec<_> =
+            status["uplinks"].as_array().into_iter().flatten().map(|one| &one["dev"]).collect();
+        Ok(format!("{names:?} {} {}", status["local"], status["uplinks"][0]["xdp"]))
+    };
+    let before = state()?;
+    let more = plain(1).replace("[\"u1\"]", "[\"u1\", \"v9\"]\nxdp = \"generic\"");
+    let mut pings = one.netns.command("ping");
+    pings.args(["-q", "-i", "0.002", "-w", "60", "-c", "500", &two.v4.to_string()]).stdout(Stdio::piped());
+    let pinging = pings.spawn()?;
+    host.apply(&more, &[])?;
+    let after = state()?;
+    ensure!(after.contains("v9") && after.contains("10.9.0.1") && after.contains("generic"), "{after}");
+    ensure!(host.apply_json(&more)?.is_empty(), "the same file changes something");
+    host.apply(&plain(1), &[])?;
+    ensure!(state()? == before, "{} instead of {before}", state()?);
+    let qdiscs = host.netns.run(&["tc", "qdisc", "show", "dev", "v9"])?;
+    ensure!(!qdiscs.contains("clsact"), "{qdiscs}");
+    let said = String::from_utf8(pinging.wait_with_output()?.stdout)?;
+    ensure!(said.contains("500 packets transmitted, 500 received"), "{said}");
+    // The other address alone: the tunnel to 10.0.0.2 would leave by no uplink.
+    let failure = host.apply_fails(&plain(1).replace("u1", "v9"))?;
+    ensure!(failure.stderr.contains("which is no uplink"), "{failure:?}");
+    ensure!(state()? == before, "{} instead of {before}", state()?);
+    mesh::exchange(&one, &two, 1 << 16)
+}

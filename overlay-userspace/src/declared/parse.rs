@@ -49,7 +49,7 @@ mod tests {
     fn broken_files_are_refused_where_they_break() {
         for (text, about) in [
             ("", "f: missing field `vtep`"),
-            ("[vtep]\nuplinks = [\"u1\"\n", "f:3:1: "),
+            ("[vtep]\nuplinks = [\"u1\"\n", "f:2:16: unclosed array"),
             (
                 "[vtep]\nuplinks = [\"u1\"]\nprot = 4789\n",
                 "f:3:1: there is no key `prot` here; did you mean `port`?",

@@ -22,6 +22,7 @@ use crate::{
     mtu, neigh,
     netlink::Netlink,
     port::{self, Creation},
+    repair::repair,
     segment,
     trunk::{self, VlanMap},
     tunnel,
@@ -42,6 +43,10 @@ pub(crate) async fn perform(
     work.clear_the_way().await?;
     work.add().await?;
     work.remove().await?;
+    if diff.vtep.is_some() {
+        // Other uplinks may lead to remote VTEPs now.
+        repair(instance, netlink).await?;
+    }
     cutter::drop_idle(instance, netlink).await
 }
 
