@@ -13,6 +13,7 @@ use overlay_common::{
 use crate::{
     bpffs, cutter,
     datapath::{self, FROM_PORT, FROM_UPLINK},
+    declared::confirm,
     error::{Error, Result},
     forwarding, hook,
     instance::Instance,
@@ -30,6 +31,12 @@ pub async fn down(name: &str) -> Result<()> {
     preflight::capabilities()?;
     let instance = Instance::find(name)?
         .ok_or_else(|| Error::Missing(format!("instance {name} is not up; there is nothing to take down")))?;
+    take_down(instance).await
+}
+
+/// The same with an instance that is locked already.
+pub(crate) async fn take_down(instance: Instance) -> Result<()> {
+    let name = instance.name().to_owned();
     let config = instance.config().unwrap_or_default();
     let mut failures = Vec::new();
     // Without a configuration, bringing it up was cut off before anything was attached.
@@ -43,6 +50,7 @@ pub async fn down(name: &str) -> Result<()> {
     failures.extend(instance.remove().err());
     // Other instances may be there.
     let _ = fs::remove_dir(bpffs::ROOT);
+    confirm::forget(&name);
     failures.into_iter().next().map_or(Ok(()), Err)
 }
 

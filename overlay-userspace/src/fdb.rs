@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Where a command says that a station is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum At {
     /// Behind the VTEP with that address, which has to be a member of the segment.
     Remote(IpAddr),
@@ -135,6 +135,17 @@ pub(crate) fn put(
 ) -> Result<()> {
     settle(instance, vni, mac, at, policy)?;
     forget_waiting(instance, vni, mac)
+}
+
+/// Puts many stations somewhere for good, wherever they were.
+///
+/// # Errors
+///
+/// Fails at the first that cannot be put; those before it are.
+pub(crate) fn put_all(instance: &Instance, stations: &[(Vni, MacAddr, Place)]) -> Result<()> {
+    stations
+        .iter()
+        .try_for_each(|(vni, mac, place)| put(instance, *vni, *mac, (*place, Origin::Static), Known::Moves))
 }
 
 fn settle(

@@ -9,6 +9,7 @@ pub mod bpffs;
 pub mod cli;
 mod cutter;
 pub mod datapath;
+pub mod declared;
 pub mod demo;
 mod devices;
 pub mod down;

@@ -76,7 +76,7 @@ pub fn sweep(instance: &Instance) -> Result<()> {
 }
 
 /// A group whose listeners are learned.
-fn checked(group: IpAddr) -> Result<Group> {
+pub(crate) fn checked(group: IpAddr) -> Result<Group> {
     let group = group.to_canonical();
     Group::new(UnderlayAddr::from(group)).ok_or_else(|| {
         Error::Usage(format!("{group} is no multicast group, or one of a link only, which everybody gets"))

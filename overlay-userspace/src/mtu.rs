@@ -1,8 +1,11 @@
 //! What fits into the tunnels of a segment, as far as the uplinks' own MTUs tell.
 
+use std::collections::BTreeSet;
+
 use overlay_common::{
     Vni, VtepId,
     header::{eth, outer},
+    maps::config::Config,
 };
 
 use crate::{
@@ -43,12 +46,17 @@ fn fits<'a>(instance: &Instance, links: &'a [Link], vnis: &[Vni]) -> Result<Vec<
         fits.extend(uplink.and_then(|uplink| Fit::new(uplink, outer::overhead(vtep.family()))));
     }
     if fits.is_empty() {
-        let (uplinks, config) = (maps::uplinks(instance)?.entries()?, instance.config()?);
-        let overhead = config.locals().iter().map(|local| outer::overhead(local.family())).min();
-        let possible = uplinks.into_keys().filter_map(link).filter_map(|uplink| Fit::new(uplink, overhead?));
-        fits.extend(possible.max_by_key(|fit| fit.room));
+        let uplinks = maps::uplinks(instance)?.entries()?.into_keys().collect();
+        fits.extend(possible(&instance.config()?, &uplinks, links));
     }
     Ok(fits)
+}
+
+/// What fits the best tunnel that there could be by some uplinks.
+fn possible<'a>(config: &Config, uplinks: &BTreeSet<u32>, links: &'a [Link]) -> Option<Fit<'a>> {
+    let overhead = config.locals().iter().map(|local| outer::overhead(local.family())).min()?;
+    let served = links.iter().filter(|link| uplinks.contains(&link.index.get()));
+    served.filter_map(|uplink| Fit::new(uplink, overhead)).max_by_key(|fit| fit.room)
 }
 
 /// Checks that some tunnel of the segment can have the MTU that it shall get.
@@ -57,9 +65,30 @@ fn fits<'a>(instance: &Instance, links: &'a [Link], vnis: &[Vni]) -> Result<Vec<
 ///
 /// [`Error::Failed`] if none can.
 pub async fn check(instance: &Instance, netlink: &Netlink, vni: Vni, change: &Change) -> Result<()> {
-    let Some(Some(mtu)) = change.mtu else { return Ok(()) };
+    if let None | Some(None) = change.mtu {
+        return Ok(());
+    }
     let links = netlink.links().await?;
-    match fits(instance, &links, &[vni])?.iter().max_by_key(|fit| fit.room) {
+    refuse(change, fits(instance, &links, &[vni])?.iter().max_by_key(|fit| fit.room))
+}
+
+/// The same for an instance that is not up yet, with that configuration and those uplinks.
+///
+/// # Errors
+///
+/// [`Error::Failed`] if no tunnel could have that MTU.
+pub(crate) fn check_planned(
+    config: &Config,
+    uplinks: &BTreeSet<u32>,
+    links: &[Link],
+    change: &Change,
+) -> Result<()> {
+    refuse(change, possible(config, uplinks, links).as_ref())
+}
+
+fn refuse(change: &Change, best: Option<&Fit<'_>>) -> Result<()> {
+    let Some(Some(mtu)) = change.mtu else { return Ok(()) };
+    match best {
         Some(Fit { room, uplink }) if u32::from(mtu) > *room => Err(Error::Failed(format!(
             "--mtu {mtu}: tunnels by {} (MTU {}) carry IP packets of at most {room}; name that or less",
             uplink.name, uplink.mtu

@@ -51,18 +51,28 @@ pub fn add(instance: &Instance, vni: Vni, address: OverlayAddr, station: Station
 ///
 /// [`Error::Missing`] if the segment is not there; [`Error::Usage`] if no station can be so.
 pub fn replace(instance: &Instance, vni: Vni, address: OverlayAddr, station: Station) -> Result<()> {
+    check(address, station)?;
     let Station { mac, router } = station;
+    if maps::segments(instance)?.get(vni.get())?.is_none() {
+        return Err(segment::missing(vni));
+    }
+    let key = NeighbourKey::new(vni, address);
+    put(instance, key, &Neighbour::new(key, mac, router, Origin::Static, fdb::now()?))
+}
+
+/// Refuses what no station can be.
+///
+/// # Errors
+///
+/// [`Error::Usage`] if none can.
+pub(crate) fn check(address: OverlayAddr, Station { mac, router }: Station) -> Result<()> {
     if !mac.is_station() {
         return Err(Error::Usage(format!("{mac} is a group address or zero, and no station can have it")));
     }
     if router && address.ip().is_ipv4() {
         return Err(Error::Usage(format!("--router: {address} is IPv4, whose routers do not say so in ARP")));
     }
-    if maps::segments(instance)?.get(vni.get())?.is_none() {
-        return Err(segment::missing(vni));
-    }
-    let key = NeighbourKey::new(vni, address);
-    put(instance, key, &Neighbour::new(key, mac, router, Origin::Static, fdb::now()?))
+    Ok(())
 }
 
 /// How often it is tried to change an entry. A try fails if another CPU changes the same within nanoseconds.

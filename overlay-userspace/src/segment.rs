@@ -56,6 +56,7 @@ pub struct Change {
 }
 
 impl Change {
+    /// The settings after the change.
     fn apply(self, segment: Segment) -> Segment {
         let rule = segment.flap_rule();
         segment
@@ -78,6 +79,17 @@ impl Change {
             .with_mtu(self.mtu.unwrap_or(segment.mtu()))
             .with_clamp_mss(self.clamp_mss.unwrap_or(segment.clamp_mss()))
             .with_mcast_snooping(self.mcast_snooping.unwrap_or(segment.mcast_snooping()))
+    }
+
+    /// The settings after the change, if they fit each other.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] if they do not.
+    pub fn checked(self, before: Segment) -> Result<Segment> {
+        let segment = self.apply(before);
+        check(&segment)?;
+        self.check(segment).map(|()| segment)
     }
 
     /// Refuses to turn on what does nothing in the segment as it will be.
@@ -121,9 +133,17 @@ pub async fn add(instance: &Instance, netlink: &Netlink, vni: Vni, change: Chang
             ))
         });
     }
-    check(&change.apply(Segment::default()))?;
-    change.check(change.apply(Segment::default()))?;
-    refuse_foreign(instance, &netlink.links().await?, vni)?;
+    change.checked(Segment::default())?;
+    make(instance, &netlink.links().await?, vni, change)
+}
+
+/// Makes a segment that is not there.
+///
+/// # Errors
+///
+/// [`Error::Failed`] if a `vxlan` device of the kernel serves it.
+pub(crate) fn make(instance: &Instance, links: &[Link], vni: Vni, change: Change) -> Result<()> {
+    refuse_foreign(instance.config()?.port(), links, vni)?;
     let mut undo = Undo::new();
     create(instance, vni, change, &mut undo)?;
     undo.disarm();
@@ -141,7 +161,7 @@ pub(crate) fn ensure<'a>(
     vni: Vni,
     undo: &mut Undo<'a>,
 ) -> Result<()> {
-    refuse_foreign(instance, links, vni)?;
+    refuse_foreign(instance.config()?.port(), links, vni)?;
     if maps::segments(instance)?.get(vni.get())?.is_some() {
         return Ok(());
     }
@@ -175,8 +195,7 @@ fn forget(instance: &Instance, vni: Vni) -> Result<()> {
 }
 
 /// Refuses a VNI that a `vxlan` device of the kernel serves on the same port.
-fn refuse_foreign(instance: &Instance, links: &[Link], vni: Vni) -> Result<()> {
-    let port = instance.config()?.port();
+pub(crate) fn refuse_foreign(port: u16, links: &[Link], vni: Vni) -> Result<()> {
     let serves = |link: &&Link| {
         link.vxlan.is_some_and(|vxlan| vxlan.port == port && vxlan.vni.is_none_or(|other| other == vni.get()))
     };
@@ -197,9 +216,7 @@ fn refuse_foreign(instance: &Instance, links: &[Link], vni: Vni) -> Result<()> {
 pub fn set(instance: &Instance, vni: Vni, change: Change) -> Result<()> {
     let mut segments = maps::segments(instance)?;
     let before = segments.get(vni.get())?.ok_or_else(|| missing(vni))?;
-    let segment = change.apply(before);
-    check(&segment)?;
-    change.check(segment)?;
+    let segment = change.checked(before)?;
     if change.learn_limit.is_some() {
         let learned = maps::learned::count(instance, LearnedKey::segment(vni))?;
         fdb::check_limit(segment.learn_limit(), learned, &format!("VNI {vni}"), &format!("--vni {vni}"))?;

@@ -1,17 +1,22 @@
 //! Tunnels: `overlay tunnel`.
 
 mod again;
+mod change;
 mod group;
 mod ids;
 mod neighbours;
 mod remote;
 
 pub use again::complete;
+pub(crate) use change::{change, check};
 pub(crate) use group::others_joined;
 pub use group::{add as add_group, sweep};
 pub(crate) use neighbours::{follow as follow_neighbours, release_neighbours};
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use overlay_common::{
     IfIndex, MacAddr, UnderlayAddr, Vni, VtepId,
@@ -239,15 +244,21 @@ fn refuse_other_port(vtep: &Vtep, remote: IpAddr, port: u16) -> Result<()> {
 
 /// The route to a remote VTEP. Where there is none yet, the first uplink stands in until there is.
 async fn route(instance: &Instance, netlink: &Netlink, remote: IpAddr) -> Result<Route> {
-    let uplinks = maps::uplinks(instance)?.entries()?;
-    let Some(route) = netlink.route(remote).await else {
+    let uplinks: BTreeSet<u32> = maps::uplinks(instance)?.entries()?.into_keys().collect();
+    let Some(route) = route_by(&uplinks, netlink, remote).await? else {
         say::aside(format_args!("there is no route to {remote} yet; packets are dropped until there is one"));
-        let first = uplinks.into_keys().next().and_then(IfIndex::new);
+        let first = uplinks.into_iter().next().and_then(IfIndex::new);
         let device = first.ok_or_else(|| Error::Failed("this instance has no uplink".to_owned()))?;
         return Ok(Route { device, via: remote, source: None });
     };
-    if uplinks.contains_key(&route.device.get()) {
-        return Ok(route);
+    Ok(route)
+}
+
+/// The route to a remote VTEP, if there is one, which has to leave by one of these uplinks.
+async fn route_by(uplinks: &BTreeSet<u32>, netlink: &Netlink, remote: IpAddr) -> Result<Option<Route>> {
+    let Some(route) = netlink.route(remote).await else { return Ok(None) };
+    if uplinks.contains(&route.device.get()) {
+        return Ok(Some(route));
     }
     let links = netlink.links().await?;
     let name =

@@ -20,7 +20,7 @@ use crate::{
     devices,
     error::{Context as _, Error, Result},
     forwarding, hook,
-    instance::{self, Instance},
+    instance::Instance,
     maps,
     netlink::{Address, Link, LinkKind, Netlink},
     netns, preflight,
@@ -54,31 +54,54 @@ pub struct Settings {
 ///
 /// Nothing is left behind if it fails.
 pub async fn up(name: &str, settings: &Settings) -> Result<()> {
-    preflight::capabilities()?;
-    preflight::kernel()?;
-    let netlink = Netlink::connect()?;
-    let uplinks = uplinks(&netlink, settings).await?;
-    let locals = locals(&netlink, settings, &uplinks).await?;
-    let cookie = netns::cookie()?;
-    bpffs::ensure()?;
+    bring_up(name, settings).await.map(drop)
+}
 
+/// What an instance would be.
+pub(crate) struct Planned {
+    /// What would hold for the whole of it.
+    pub(crate) config: Config,
+    /// The devices that would be uplinks.
+    pub(crate) uplinks: Vec<Link>,
+}
+
+/// Checks that an instance can be as the settings say; nothing is touched.
+///
+/// # Errors
+///
+/// Fails if it cannot.
+pub(crate) async fn plan(netlink: &Netlink, settings: &Settings) -> Result<Planned> {
+    let uplinks = uplinks(netlink, settings).await?;
+    let locals = locals(netlink, settings, &uplinks).await?;
     let tc = settings.tc.unwrap_or_else(|| if hook::has_tcx() { TcHook::Tcx } else { TcHook::Clsact });
-    let config = Config::new(cookie, secret()?, &locals, settings.port)
+    let config = Config::new(netns::cookie()?, secret()?, &locals, settings.port)
         .ok_or_else(|| Error::Usage(format!("a VTEP has 1 to {MAX_LOCALS} local addresses")))?
         .with_tc(tc)
         .with_merging(settings.merging)
         .with_following(settings.locals.is_empty());
+    Ok(Planned { config, uplinks })
+}
+
+/// Brings an instance up, and keeps it locked.
+pub(crate) async fn bring_up(name: &str, settings: &Settings) -> Result<Instance> {
+    preflight::capabilities()?;
+    preflight::kernel()?;
+    let netlink = Netlink::connect()?;
+    let Planned { config, uplinks } = plan(&netlink, settings).await?;
+    let tc = config.tc();
+    bpffs::ensure()?;
     let instance = Instance::create(name)?;
     let done = open(&instance, &netlink, config, settings, &uplinks).await;
-    if done.is_err() {
+    if let Err(error) = done {
         for uplink in &uplinks {
             let _ = hook::detach_tc(&instance, tc, uplink.index, FROM_UPLINK);
             let _ = hook::tidy(&instance, &netlink, uplink.index).await;
         }
         let _ = instance.remove();
         let _ = fs::remove_dir(bpffs::ROOT);
+        return Err(error);
     }
-    done
+    Ok(instance)
 }
 
 /// A number that nobody can guess.
@@ -98,7 +121,7 @@ async fn open(
     settings: &Settings,
     uplinks: &[Link],
 ) -> Result<()> {
-    refuse_shared(config.netns_cookie(), config.port(), uplinks)?;
+    refuse_shared(&instance.others()?, config.port(), uplinks)?;
     datapath::load(instance, settings.fdb_entries)?;
     let turned_on = fill(instance, config, settings, uplinks)?;
     // Notes which address is whose uplink's.
@@ -111,7 +134,7 @@ async fn open(
 fn fill(instance: &Instance, config: Config, settings: &Settings, uplinks: &[Link]) -> Result<Families> {
     let _claim = netns::claim_devices()?;
     // Another may have come up while the programs were loaded.
-    refuse_shared(config.netns_cookie(), config.port(), uplinks)?;
+    refuse_shared(&instance.others()?, config.port(), uplinks)?;
     let off = forwarding::off()?;
     // First the note: whoever ends this process, `down` restores what it had changed.
     maps::config::write(instance, &config.with_forwarding_to_restore(off))?;
@@ -129,14 +152,20 @@ fn fill(instance: &Instance, config: Config, settings: &Settings, uplinks: &[Lin
     Ok(off)
 }
 
+/// A device that can be an uplink.
+pub(crate) async fn uplink(netlink: &Netlink, name: &str) -> Result<Link> {
+    let link = netlink.link(name).await?;
+    if link.kind == LinkKind::NotEthernet {
+        return Err(Error::Failed(format!("{name} is no Ethernet device, and cannot be an uplink")));
+    }
+    Ok(link)
+}
+
 /// The devices that shall be uplinks.
 async fn uplinks(netlink: &Netlink, settings: &Settings) -> Result<Vec<Link>> {
     let mut links: Vec<Link> = Vec::new();
     for name in &settings.uplinks {
-        let link = netlink.link(name).await?;
-        if link.kind == LinkKind::NotEthernet {
-            return Err(Error::Failed(format!("{name} is no Ethernet device, and cannot be an uplink")));
-        }
+        let link = uplink(netlink, name).await?;
         if links.iter().any(|other| other.index == link.index) {
             return Err(Error::Usage(format!("--uplink names {name} twice")));
         }
@@ -194,9 +223,9 @@ fn named(addresses: &[Address], local: IpAddr) -> Result<UnderlayAddr> {
 }
 
 /// Refuses uplinks that another instance of this namespace has as ports, or serves on the same UDP port.
-fn refuse_shared(cookie: u64, port: u16, uplinks: &[Link]) -> Result<()> {
-    for other in instance::of_namespace(cookie)? {
-        let taken = maps::uplinks(&other)?.entries()?;
+pub(crate) fn refuse_shared(others: &[Instance], port: u16, uplinks: &[Link]) -> Result<()> {
+    for other in others {
+        let taken = maps::uplinks(other)?.entries()?;
         let is_same_port = other.config()?.port() == port;
         for link in uplinks {
             other.refuse_port(link)?;

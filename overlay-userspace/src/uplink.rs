@@ -16,7 +16,7 @@ use crate::{
     hook::{self, XdpRefusal},
     instance::Instance,
     maps,
-    netlink::{Link, LinkKind},
+    netlink::{Link, LinkKind, Netlink},
     say,
 };
 
@@ -41,6 +41,23 @@ pub(crate) fn serve_by_xdp(instance: &Instance, link: &Link, choice: XdpChoice) 
     let (xdp, why) = serve(instance, link, choice)?;
     maps::uplinks(instance)?.put(link.index.get(), &Uplink::new(link.mac, xdp, why))?;
     Ok(xdp)
+}
+
+/// Lets packets in by a device no more.
+///
+/// # Errors
+///
+/// Fails if a program cannot be taken off, or an entry not be removed.
+pub(crate) async fn remove(
+    instance: &Instance,
+    netlink: &Netlink,
+    tc: TcHook,
+    device: IfIndex,
+) -> Result<()> {
+    hook::detach_xdp(instance, device)?;
+    hook::detach_tc(instance, tc, device, FROM_UPLINK)?;
+    hook::tidy(instance, netlink, device).await?;
+    maps::uplinks(instance)?.remove(device.get()).map(drop)
 }
 
 /// Forgets an uplink whose device is gone.

@@ -30,6 +30,7 @@ macro_rules! over_both_families {
 pub mod agent;
 pub mod bench;
 pub mod cutter;
+pub mod declared;
 pub mod dialogue;
 mod drops;
 pub mod fdb;

@@ -2,6 +2,10 @@
 
 mod admitted_ids;
 mod agent;
+mod apply;
+mod apply_confirm;
+mod apply_random;
+mod apply_refused;
 mod asked_again;
 mod bad_input;
 mod both_families;
@@ -11,6 +15,7 @@ mod bum_rate;
 mod changing_ports;
 mod changing_underlay;
 mod commands;
+mod configuration;
 mod cutter;
 mod end_to_end;
 mod equal_cost;

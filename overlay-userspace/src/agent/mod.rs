@@ -13,6 +13,7 @@ use tokio::{
 
 use self::events::{Changes, Events};
 use crate::{
+    declared::confirm,
     error::{Context as _, Result},
     instance::Instance,
     maps::next_hops,
@@ -128,6 +129,7 @@ impl Agent<'_> {
     }
 
     async fn try_repair(&mut self) -> Result<()> {
+        confirm::settle(self.name).await?;
         let name = self.name.to_owned();
         // Another command may have the lock for a while.
         let opened = spawn_blocking(move || Instance::open(&name)).await;

@@ -1,6 +1,7 @@
 //! The command line: one file for each noun.
 
 mod completions;
+mod declared;
 mod fdb;
 mod headers;
 mod mdb;
@@ -13,6 +14,7 @@ mod status;
 mod tunnel;
 mod up;
 mod vni;
+pub(crate) mod words;
 
 use std::process::ExitCode;
 
@@ -77,6 +79,17 @@ enum Command {
     /// Who listens to which multicast group
     #[command(subcommand)]
     Mdb(mdb::Mdb),
+    /// Make the instance what a file says, and change just what differs
+    Apply(declared::Apply),
+    /// Print what the instance was told, as a file that `apply` takes
+    Export,
+    /// Keep what was applied with --confirm
+    Confirm,
+    /// Print the JSON Schema of the configuration file
+    Schema,
+    /// Roll back what was applied unless it is confirmed
+    #[command(name = crate::declared::confirm::WAIT, hide = true)]
+    AwaitConfirmation,
     /// Packets, bytes and drops
     Stats(stats::Stats),
     /// Two hosts, two workloads and an overlay between them, in namespaces of their own
@@ -112,6 +125,8 @@ impl Session {
 
     /// The same, and what was off.
     async fn open_repaired(&self) -> Result<(Instance, Netlink, Report)> {
+        preflight::capabilities()?;
+        crate::declared::confirm::settle(&self.name()?).await?;
         let (instance, netlink) = (self.open()?, Netlink::connect()?);
         let report = repair(&instance, &netlink).await?;
         for repair in &report.repairs {
@@ -181,6 +196,11 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Fdb(command) => command.run(session).await,
         Command::Mdb(command) => command.run(session).await,
         Command::Neigh(command) => command.run(session).await,
+        Command::Apply(command) => command.run(session).await,
+        Command::Export => declared::export(session).await,
+        Command::Confirm => declared::confirm(session),
+        Command::Schema => declared::print_schema(session),
+        Command::AwaitConfirmation => declared::wait(session).await,
         Command::Stats(command) => command.run(session).await,
         Command::Demo => demo::run().await,
         Command::Completions(_) => Ok(()),

@@ -1,6 +1,9 @@
 //! Printing what commands show.
 
-use std::io::{self, Write as _};
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -65,6 +68,32 @@ impl Output {
     pub(super) fn print_json<T: Serialize>(&self, data: &T) -> Result<()> {
         match self.format {
             Format::Table => Ok(()),
+            Format::Json => write(&json(data)?),
+        }
+    }
+}
+
+impl Output {
+    /// Prints `data` as JSON, or a line for each of its items.
+    pub(super) fn print_lines<T: Serialize, L: Display>(
+        &self,
+        data: &T,
+        lines: impl FnOnce(&T) -> &[L],
+    ) -> Result<()> {
+        self.print_text(data, || {
+            let lines: Vec<_> = lines(data).iter().map(ToString::to_string).collect();
+            Ok(lines.iter().flat_map(|line| [line, "\n"]).collect())
+        })
+    }
+
+    /// Prints `data` as JSON, or the text that stands for it.
+    pub(super) fn print_text<T: Serialize>(
+        &self,
+        data: &T,
+        text: impl FnOnce() -> Result<String>,
+    ) -> Result<()> {
+        match self.format {
+            Format::Table => write(&text()?),
             Format::Json => write(&json(data)?),
         }
     }

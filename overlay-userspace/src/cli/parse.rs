@@ -68,7 +68,7 @@ impl MissingOk {
 }
 
 /// The MAC address of a station.
-pub(super) fn station(text: &str) -> Result<MacAddr, String> {
+pub(crate) fn station(text: &str) -> Result<MacAddr, String> {
     let mac: MacAddr = text.parse().map_err(|error: overlay_common::ParseMacError| error.to_string())?;
     if mac.is_station() {
         Ok(mac)
@@ -78,7 +78,7 @@ pub(super) fn station(text: &str) -> Result<MacAddr, String> {
 }
 
 /// An address of a host, and the length of its prefix in bits.
-pub(super) fn address(text: &str) -> Result<(IpAddr, u8), String> {
+pub(crate) fn address(text: &str) -> Result<(IpAddr, u8), String> {
     let (addr, len) = text.split_once('/').ok_or("no length of a prefix; write it as in 10.1.0.1/24")?;
     let addr: IpAddr = addr.parse().map_err(|_| "no IPv4 or IPv6 address".to_owned())?;
     let most = if addr.is_ipv4() { 32 } else { 128 };
@@ -91,7 +91,7 @@ pub(super) fn address(text: &str) -> Result<(IpAddr, u8), String> {
 }
 
 /// The IP address of a station.
-pub(super) fn overlay_address(text: &str) -> Result<OverlayAddr, String> {
+pub(crate) fn overlay_address(text: &str) -> Result<OverlayAddr, String> {
     let address: IpAddr =
         text.parse().map_err(|_| "not an IP address; write it like 10.1.0.1 or fd01::1".to_owned())?;
     OverlayAddr::from_ip(address).ok_or_else(|| {

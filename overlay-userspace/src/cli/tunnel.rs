@@ -28,15 +28,8 @@ pub(super) enum Tunnel {
         /// Stations behind the remote VTEP
         #[arg(long = "mac", value_name = "MAC", num_args = 1.., value_parser = station)]
         macs: Vec<MacAddr>,
-        /// UDP port that the remote VTEP listens on [default: that of the local VTEP]
-        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-        port: Option<u16>,
-        /// Send UDP checksums to the remote VTEP, which has to be one over IPv6; zeros unless given (RFC 6935)
-        #[arg(long)]
-        udp6_csum: bool,
-        /// Uplink to join the group on, if the remote address is a multicast group [default: that of the route to it]
-        #[arg(long = "dev", value_name = "DEV")]
-        device: Option<String>,
+        #[command(flatten)]
+        reach: Reach,
         #[command(flatten)]
         exist_ok: ExistOk,
     },
@@ -59,6 +52,27 @@ pub(super) struct Ends {
     /// Address of the remote VTEP, or multicast group of the underlay that stands for all that listen to it
     #[arg(long, value_name = "ADDR")]
     remote: IpAddr,
+}
+
+/// How the remote VTEP is reached.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Reach {
+    /// UDP port that the remote VTEP listens on [default: that of the local VTEP]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// Send UDP checksums to the remote VTEP, which has to be one over IPv6; zeros unless given (RFC 6935)
+    #[arg(long)]
+    udp6_csum: bool,
+    /// Uplink to join the group on, if the remote address is a multicast group [default: that of the route to it]
+    #[arg(long = "dev", value_name = "DEV")]
+    device: Option<String>,
+}
+
+impl Reach {
+    /// How, and the uplink that a group is joined on.
+    pub(super) fn into_parts(self) -> (Settings, Option<String>) {
+        (Settings { udp_checksum: self.udp6_csum, port: self.port }, self.device)
+    }
 }
 
 #[derive(Serialize)]
@@ -99,8 +113,8 @@ impl Tunnel {
 
     async fn apply(self, session: &Session, instance: &Instance, netlink: &Netlink) -> Result<()> {
         match self {
-            Self::Add { tunnel: Ends { vni, remote }, macs, port, udp6_csum, device, exist_ok } => {
-                let settings = Settings { udp_checksum: udp6_csum, port };
+            Self::Add { tunnel: Ends { vni, remote }, macs, reach, exist_ok } => {
+                let (settings, device) = reach.into_parts();
                 if remote.to_canonical().is_multicast() && macs.is_empty() {
                     let device = device.as_deref();
                     let added = tunnel::add_group(instance, netlink, vni, remote, device, settings).await;

@@ -49,7 +49,7 @@ pub(super) struct Run {
 }
 
 #[derive(Debug, Args)]
-struct SettingsArgs {
+pub(super) struct SettingsArgs {
     /// Devices that face the underlay
     #[arg(long = "uplink", value_name = "DEV", required = true, num_args = 1..)]
     uplinks: Vec<String>,

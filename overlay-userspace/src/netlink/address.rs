@@ -14,6 +14,8 @@ pub struct Address {
     pub device: IfIndex,
     /// The address.
     pub addr: IpAddr,
+    /// Bits of its prefix.
+    pub prefix: u8,
     /// Whether it is here to stay: neither temporary (RFC 8981) nor deprecated (RFC 4862, section 5.5.4).
     pub is_lasting: bool,
 }
@@ -55,5 +57,10 @@ fn parse(message: &AddressMessage) -> Option<Address> {
     // Of IPv4 the same bit says that it is not the first of its subnet.
     let temporary = if addr.is_ipv6() { AddressFlags::Secondary } else { AddressFlags::empty() };
     let is_lasting = !flags.intersects(temporary | AddressFlags::Deprecated);
-    (!flags.contains(AddressFlags::Dadfailed)).then_some(Address { device, addr, is_lasting })
+    (!flags.contains(AddressFlags::Dadfailed)).then_some(Address {
+        device,
+        addr,
+        prefix: message.header.prefix_len,
+        is_lasting,
+    })
 }

@@ -1,5 +1,6 @@
 use std::net::{IpAddr, Ipv6Addr};
 
+use futures_util::TryStreamExt as _;
 use overlay_common::{Family, IfIndex};
 use rtnetlink::{LinkUnspec, LinkVeth, LinkVxlan};
 
@@ -65,6 +66,33 @@ impl Netlink {
     pub async fn delete_link(&self, device: IfIndex) -> Result<()> {
         let request = self.handle.link().del(device.get());
         request.execute().await.context(|| format!("cannot remove device {device}"))
+    }
+
+    /// Sets the size of the largest IP packet that a device takes, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub async fn set_mtu(&self, device: IfIndex, mtu: u32) -> Result<()> {
+        let message = LinkUnspec::new_with_index(device.get()).mtu(mtu).build();
+        let request = self.handle.link().change(message);
+        request.execute().await.context(|| format!("cannot set the MTU of device {device} to {mtu}"))
+    }
+
+    /// Takes an address from a device, if it has it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub async fn remove_address(&self, device: IfIndex, addr: IpAddr, len: u8) -> Result<()> {
+        let what = || format!("cannot take the address {addr}/{len} from device {device}");
+        let request = self.handle.address().get().set_link_index_filter(device.get());
+        let known = request.set_address_filter(addr).set_prefix_length_filter(len);
+        let messages: Vec<_> = known.execute().try_collect().await.context(what)?;
+        for message in messages {
+            self.handle.address().del(message).execute().await.context(what)?;
+        }
+        Ok(())
     }
 
     /// Gives a device an address with a prefix of `len` bits.

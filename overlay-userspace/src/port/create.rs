@@ -1,6 +1,6 @@
 //! Ports for the host itself: a veth pair, one end of which is the port, and the other a device of the host.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use overlay_common::{
     Family, Vni,
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How the port's end of the pair is named: as the host's, and then this.
-const PORT_END: &str = "-p";
+pub(crate) const PORT_END: &str = "-p";
 
 /// What IPv4 (RFC 791) and IPv6 (RFC 8200) ask of a device's MTU, in bytes.
 const MIN_MTU: [u32; 2] = [68, 1280];
@@ -89,6 +89,35 @@ async fn build(
     settle(instance, netlink, link, (key, device), &Membership::Segment(vni)).await?;
     netlink.bring_up(link.index).await?;
     netlink.bring_up(host.index).await
+}
+
+/// Gives the device of the host itself other addresses than it had, and another MTU.
+///
+/// # Errors
+///
+/// [`Error::Missing`] if it is gone; [`Error::Usage`] for an MTU that cannot be.
+pub(crate) async fn change_created(
+    instance: &Instance,
+    netlink: &Netlink,
+    port: &str,
+    before: &BTreeSet<(IpAddr, u8)>,
+    creation: &Creation,
+) -> Result<()> {
+    let host = netlink.link(&creation.name).await?;
+    let after: BTreeSet<_> = creation.addresses.iter().copied().collect();
+    for (addr, len) in after.difference(before) {
+        netlink.add_address(host.index, *addr, *len).await?;
+    }
+    for (addr, len) in before.difference(&after) {
+        netlink.remove_address(host.index, *addr, *len).await?;
+    }
+    let mtu = mtu(instance, netlink, creation).await?;
+    if mtu == host.mtu {
+        return Ok(());
+    }
+    let port = netlink.link(port).await?;
+    netlink.set_mtu(port.index, mtu).await?;
+    netlink.set_mtu(host.index, mtu).await
 }
 
 /// The MTU that was asked for, if it can be, or the largest that fits every uplink.

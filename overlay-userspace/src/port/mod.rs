@@ -6,6 +6,7 @@ pub(crate) mod stations;
 pub(crate) mod vlans;
 
 pub use create::{Creation, create};
+pub(crate) use create::{PORT_END, change_created};
 pub use limits::{Limits, set};
 
 use overlay_common::{

@@ -161,9 +161,7 @@ async fn route(
     };
     let route = match device {
         Some(device) => Route { device, via: group, source: source(instance, netlink, device, group).await? },
-        None => netlink.route(group).await.ok_or_else(|| {
-            Error::Failed(format!("there is no route to the group {group}; name an uplink with --dev"))
-        })?,
+        None => netlink.route(group).await.ok_or_else(|| no_route(group))?,
     };
     let links = netlink.links().await?;
     let name = |index| {
@@ -184,6 +182,11 @@ async fn route(
             Err(Error::Conflict(format!("the group {group} is on uplink {} already", name(joined_on))))
         }
     }
+}
+
+/// There is no route to a group, which would say where to join it.
+pub(super) fn no_route(group: IpAddr) -> Error {
+    Error::Failed(format!("there is no route to the group {group}; name an uplink with --dev"))
 }
 
 /// An address of the local VTEP that is on a device, for packets to a group.
