@@ -14,6 +14,8 @@ use crate::atomic;
 
 /// `-EEXIST`.
 const EEXIST: i32 = -17;
+/// `-E2BIG`.
+const E2BIG: i32 = -7;
 
 #[btf_map]
 static FDB: HashMap<FdbKey, FdbEntry, { DEFAULT_ENTRIES as usize }, NO_PREALLOC> = HashMap::new();
@@ -92,6 +94,8 @@ fn exchange(entry: &mut FdbEntry, seen: Standing, new: Standing) -> bool {
 pub(crate) enum NotAdded {
     /// There is one by now.
     Known,
+    /// The kernel was busy with the map, or had no memory at hand.
+    Busy,
     /// The map is full.
     Full,
 }
@@ -102,7 +106,8 @@ pub(crate) fn add(key: FdbKey, entry: FdbEntry) -> Result<(), NotAdded> {
     match FDB.insert(key, entry, u64::from(BPF_NOEXIST)) {
         Ok(()) => Ok(()),
         Err(EEXIST) => Err(NotAdded::Known),
-        Err(_) => Err(NotAdded::Full),
+        Err(E2BIG) => Err(NotAdded::Full),
+        Err(_) => Err(NotAdded::Busy),
     }
 }
 

@@ -3,6 +3,7 @@
 mod completions;
 mod fdb;
 mod headers;
+mod input;
 mod mdb;
 mod neigh;
 mod output;

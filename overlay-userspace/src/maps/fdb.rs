@@ -6,12 +6,12 @@ use aya::{
 };
 use overlay_common::{
     header::eth,
-    maps::fdb::{FdbEntry, FdbKey, NAME, Placed, Placing, Removal, Swept},
+    maps::fdb::{FdbEntry, FdbKey, NAME, Placing, Removal, Report, Swept},
 };
 
 use super::Table;
 use crate::{
-    datapath::{self, FDB_PUT, FDB_REMOVE, FDB_SWEEP},
+    datapath::{self, FDB_EDIT, FDB_REMOVE, FDB_SWEEP},
     error::{Context as _, Error, Result},
     instance::Instance,
 };
@@ -47,15 +47,32 @@ pub fn remove(instance: &Instance, removal: Removal) -> Result<u32> {
     }
 }
 
-/// Puts an entry, whatever was learned of its station. Where the map is full, a learned entry makes way. One try: it ends
-/// whatever programs on other CPUs do, and may fail for that.
-///
-/// # Errors
-///
-/// Fails if the kernel does.
-pub fn put(instance: &Instance, placing: &Placing) -> Result<Placed> {
-    let code = run(&datapath::classifier(instance, FDB_PUT)?, FDB_PUT, bytemuck::bytes_of(placing))?;
-    Placed::from_code(code).ok_or_else(|| misunderstood(FDB_PUT))
+/// The program that puts entries, whatever was learned of their stations, and removes some.
+pub struct Editor {
+    program: SchedClassifier,
+}
+
+impl Editor {
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is gone.
+    pub fn open(instance: &Instance) -> Result<Self> {
+        Ok(Self { program: datapath::classifier(instance, FDB_EDIT)? })
+    }
+
+    /// Puts entries or removes them, in one system call for [`Placing::MOST`] of them, the others are left. Where the map is
+    /// full, a learned entry makes way for one. It ends whatever programs on other CPUs do, and may come less far for that.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub fn run(&self, placings: &[Placing]) -> Result<Report> {
+        let placings = &placings[..placings.len().min(Placing::MOST)];
+        let code = run(&self.program, FDB_EDIT, bytemuck::cast_slice(placings))?;
+        Report::from_code(code).ok_or_else(|| misunderstood(FDB_EDIT))
+    }
 }
 
 /// Removes the stations that have aged, of `learned` of those that are learned, a few at a time: no CPU is kept from its
