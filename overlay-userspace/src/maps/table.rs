@@ -159,6 +159,11 @@ pub(super) fn is_there(error: &MapError) -> bool {
     matches!(error, MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::EEXIST))
 }
 
+/// Whether the kernel had no memory for an entry at hand (`ENOMEM`).
+pub(super) fn lacks_memory(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::ENOMEM))
+}
+
 /// Whether the kernel refused an entry because there are as many as there can be (`E2BIG`).
 fn is_full(error: &MapError) -> bool {
     matches!(error, MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::E2BIG))
