@@ -3,12 +3,14 @@
 mod again;
 mod group;
 mod ids;
+mod moved;
 mod neighbours;
 mod remote;
 
 pub use again::complete;
 pub(crate) use group::others_joined;
 pub use group::{add as add_group, sweep};
+pub use moved::replace;
 pub(crate) use neighbours::{follow as follow_neighbours, release_neighbours};
 
 use std::net::{IpAddr, Ipv4Addr};
