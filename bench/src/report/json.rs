@@ -12,6 +12,7 @@ use crate::{
     peer::Peer,
     probe::{CONGESTION_CONTROL, Probe},
     results::Results,
+    scale::Scale,
     setting::{Outer, Setting},
     stats::Summary,
     targets::Outcome,
@@ -32,6 +33,7 @@ struct Document<'a> {
     targets: &'a [Outcome],
     failures: Vec<Failure<'a>>,
     cost: &'a Cost,
+    scale: &'a Scale,
 }
 
 /// Whether a peer could run.
@@ -78,7 +80,7 @@ pub(crate) fn render(
     cpus: Cpus,
     results: &Results,
     targets: &[Outcome],
-    cost: &Cost,
+    (cost, scale): (&Cost, &Scale),
 ) -> Result<String> {
     let every = plan.settings.iter().flat_map(|&setting| plan.peers.iter().map(move |&peer| (setting, peer)));
     let status = |(setting, peer)| {
@@ -101,6 +103,7 @@ pub(crate) fn render(
         targets,
         failures: results.troubles().filter_map(failure).collect(),
         cost,
+        scale,
     };
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
