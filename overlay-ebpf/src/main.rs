@@ -217,8 +217,8 @@ fn from_uplink_xdp_generic(context: XdpContext) -> u32 {
     strip(&context)
 }
 
-/// Removes FDB entries, so that the counts of what is learned stay right. Commands run it, no hook does. The "frame" is an
-/// Ethernet header and a `Removal`; returns how many entries it removed, or -1 if it was not asked right.
+/// Removes an FDB entry, so that the counts of what is learned stay right. Commands run it, no hook does. The "frame" is an
+/// Ethernet header and a `Removal` of one station; returns how many entries it removed, or -1 if it was not asked right.
 #[classifier]
 fn fdb_remove(context: TcContext) -> i32 {
     forget::handle(&Skb::new(context)).map_or(-1, |removed| removed as i32)

@@ -35,12 +35,31 @@ pub fn size(instance: &Instance) -> Result<u32> {
     Ok(info.max_entries())
 }
 
-/// Removes the entries that `removal` describes, in one system call; how many there were.
+/// Removes the entries that `removal` describes; how many there were. Those of many stations are read and removed some hundred
+/// at a time: no CPU is kept from its packets for longer than that takes.
 ///
 /// # Errors
 ///
 /// Fails if the kernel does.
 pub fn remove(instance: &Instance, removal: Removal) -> Result<u32> {
+    if removal.station().is_some() {
+        return remove_one(instance, removal);
+    }
+    let mut placings = Vec::new();
+    open(instance)?.for_each(|key: &FdbKey, entry: &FdbEntry| {
+        if key.vni().is_some_and(|vni| removal.holds(vni, key.mac(), entry)) {
+            placings.push(Placing::removal(key.mac(), entry.standing()));
+        }
+    })?;
+    let editor = Editor::open(instance)?;
+    let mut left = &placings[..];
+    while !left.is_empty() {
+        left = &left[editor.run(left)?.done()..];
+    }
+    u32::try_from(placings.len()).context(|| format!("cannot count the entries of map {NAME}"))
+}
+
+fn remove_one(instance: &Instance, removal: Removal) -> Result<u32> {
     match run(&datapath::classifier(instance, FDB_REMOVE)?, FDB_REMOVE, bytemuck::bytes_of(&removal))? {
         u32::MAX => Err(misunderstood(FDB_REMOVE)),
         removed => Ok(removed),
@@ -114,7 +133,7 @@ pub(super) fn misunderstood(name: &str) -> Error {
 ///
 /// Fails if the kernel does.
 pub fn purge(instance: &Instance, removal: Removal) -> Result<()> {
-    // A walk misses an entry if the kernel uses the memory of a removed one again meanwhile.
+    // An entry that changed after it was read is still there.
     while remove(instance, removal)? > 0 {}
     Ok(())
 }
