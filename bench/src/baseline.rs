@@ -210,6 +210,7 @@ mod tests {
             peers: vec![Peer::Kernel, Peer::Floor, Peer::OURS],
             probes: vec![Probe::Tcp1, Probe::Rr],
             cost: false,
+            scale: false,
             rounds: 1,
             seconds: 1,
             quick: false,

@@ -39,6 +39,9 @@ pub(crate) struct Options {
     /// What to measure [default: all; with --quick tcp1, udp64, rr, cost]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
     only: Vec<What>,
+    /// What a million stations, ten thousand remote VTEPs and ten thousand segments cost, and nothing else
+    #[arg(long, conflicts_with_all = ["only", "save", "check", "plot"])]
+    scale: bool,
     /// Write all figures as JSON, to stdout instead of the tables for -
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -103,6 +106,8 @@ pub(crate) struct Plan {
     pub(crate) rounds: u32,
     /// How long each measurement takes.
     pub(crate) seconds: u32,
+    /// Whether it is measured what size costs.
+    pub(crate) scale: bool,
     /// Whether to be content with less.
     pub(crate) quick: bool,
 }
@@ -132,8 +137,13 @@ impl Options {
             settings: or_else(&self.setting, Setting::value_variants()),
             outer: self.outer,
             peers: or_else(&self.peer, peers),
-            probes: if self.only.is_empty() { probes.to_vec() } else { once_each(chosen) },
-            cost: self.only.is_empty() || self.only.contains(&What::Cost),
+            probes: match (self.scale, self.only.is_empty()) {
+                (true, _) => Vec::new(),
+                (false, true) => probes.to_vec(),
+                (false, false) => once_each(chosen),
+            },
+            cost: !self.scale && (self.only.is_empty() || self.only.contains(&What::Cost)),
+            scale: self.scale,
             rounds: self.rounds.unwrap_or(if self.quick { 2 } else { 5 }),
             seconds: self.seconds.unwrap_or(if self.quick { 1 } else { 2 }),
             quick: self.quick,
@@ -183,6 +193,13 @@ mod tests {
             plan(&["--only", "udp64,tcp1,udp64", "--peer", "floor", "--peer", "floor", "--rounds", "7"]);
         assert_eq!(plan.probes, [Probe::Udp64, Probe::Tcp1]);
         assert_eq!((plan.peers, plan.rounds, plan.cost), (vec![Peer::Floor], 7, false));
+    }
+
+    #[test]
+    fn size_is_measured_by_itself() {
+        let alone = plan(&["--scale", "--quick"]);
+        assert!(alone.scale && alone.quick && !alone.cost && alone.probes.is_empty());
+        assert!(!plan(&[]).scale);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod progress;
 mod report;
 mod results;
 mod rounds;
+mod scale;
 mod setting;
 mod stats;
 mod stop;
@@ -25,7 +26,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser as _;
 use nix::unistd::Uid;
 
-use crate::{baseline::Baseline, cli::Options, cpus::Cpus, report::Run};
+use crate::{baseline::Baseline, cli::Options, cpus::Cpus, report::Run, scale::Scale};
 
 fn main() -> ExitCode {
     match perform(&Options::parse()) {
@@ -49,5 +50,6 @@ fn perform(options: &Options) -> Result<()> {
     let cpus = Cpus::choose()?;
     let results = rounds::run(&plan, cpus)?;
     let cost = cost::measure(&plan, cpus)?;
-    report::report(&Run { plan: &plan, cpus, results: &results, cost: &cost }, options)
+    let scale = if plan.scale { scale::measure(&plan)? } else { Scale::default() };
+    report::report(&Run { plan: &plan, cpus, results: &results, cost: &cost, scale: &scale }, options)
 }

@@ -59,7 +59,8 @@ const TARGETS: [Target; 10] = {
 };
 
 impl Bound {
-    fn holds(self, value: f64) -> bool {
+    /// Whether a value is within it.
+    pub(crate) fn holds(self, value: f64) -> bool {
         match self {
             Self::AtLeast(bound) => value >= bound,
             Self::AtMost(bound) => value <= bound,

@@ -28,7 +28,7 @@ pub(crate) fn learn(skb: &Skb, vni: Vni, segment: &Segment, source: MacAddr, pla
     }
     match fdb::entry_mut(vni, source) {
         Some(entry) if entry.is_at(vni, place) => {
-            if now.wrapping_sub(entry.last_seen()) > RENEW_NS && entry.origin() == Origin::Learned {
+            if now.saturating_sub(entry.last_seen()) > RENEW_NS && entry.origin() == Origin::Learned {
                 entry.touch(now);
             }
             true

@@ -223,18 +223,18 @@ fn from_uplink_xdp_generic(context: XdpContext) -> u32 {
     strip(&context)
 }
 
-/// Removes FDB entries, so that the counts of what is learned stay right. Commands run it, no hook does. The "frame" is an
-/// Ethernet header and a `Removal`; returns how many entries it removed, or -1 if it was not asked right.
+/// Removes an FDB entry, so that the counts of what is learned stay right. Commands run it, no hook does. The "frame" is an
+/// Ethernet header and a `Removal` of one station; returns how many entries it removed, or -1 if it was not asked right.
 #[classifier]
 fn fdb_remove(context: TcContext) -> i32 {
     forget::handle(&Skb::new(context)).map_or(-1, |removed| removed as i32)
 }
 
-/// Puts an entry into the FDB, and has one that was learned make way where it is full. Run as `fdb_remove` is, with a
-/// `Placing`; returns a `Placed`, or -1 if it was not asked right.
+/// Puts entries into the FDB, and has those that were learned make way where it is full; or removes some. Run as `fdb_remove`
+/// is, with one `Placing` or more; returns a `Report`, or -1 if it was not asked right.
 #[classifier]
-fn fdb_put(context: TcContext) -> i32 {
-    place::handle(&Skb::new(context)).map_or(-1, |placed| placed as i32)
+fn fdb_edit(context: TcContext) -> i32 {
+    place::handle(&Skb::new(context)).map_or(-1, |report| report.code() as i32)
 }
 
 /// Removes stations that have aged, of the next few in the queue. Run as `fdb_remove` is; looks at no frame, and returns a

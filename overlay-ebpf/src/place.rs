@@ -1,4 +1,5 @@
-//! Putting stations where a command says that they are. Whatever is learned meanwhile, each try ends, and few are needed.
+//! Putting stations where a command says that they are, and removing them. Whatever is learned meanwhile, each try ends, and
+//! few are needed.
 
 use core::{ffi::c_void, ptr};
 
@@ -6,7 +7,7 @@ use aya_ebpf::helpers::bpf_loop;
 use overlay_common::{
     Vni,
     header::eth,
-    maps::fdb::{FdbEntry, FdbKey, Origin, Placed, Placing},
+    maps::fdb::{FdbEntry, FdbKey, Origin, Placed, Placing, Report, Standing},
 };
 
 use crate::{
@@ -23,48 +24,115 @@ use crate::{
 /// Learned stations among which the oldest makes way.
 const CANDIDATES: u32 = 128;
 
-/// Puts a station where a command says, or `None` if it did not ask right.
+/// How far a command's request is done.
+struct Progress<'a> {
+    skb: &'a Skb,
+    now: u64,
+    done: u32,
+    next: Placed,
+    is_wrong: bool,
+}
+
+/// Does what a command asks for, in order, up to what cannot be done: there it makes way, where that helps. `None` if the
+/// command did not ask right.
 #[inline(always)]
-pub(crate) fn handle(skb: &Skb) -> Option<Placed> {
-    let mut bytes = [0; Placing::LEN];
-    skb.load(eth::LEN, &mut bytes, Placing::LEN).ok()?;
-    let placing = Placing::from_bytes(bytes);
-    let vni = placing.key().vni()?;
-    placing.entry().place(vni)?;
-    Some(put(vni, &placing))
+pub(crate) fn handle(skb: &Skb) -> Option<Report> {
+    let count = skb.len().checked_sub(eth::LEN as u32)? / Placing::LEN as u32;
+    let mut progress = Progress { skb, now: clock::now(), done: 0, next: Placed::Done, is_wrong: false };
+    // SAFETY: `place_next` takes the `Progress` that it is given here, which outlives the loop.
+    unsafe { bpf_loop(count, place_next as *mut c_void, ptr::from_mut(&mut progress).cast(), 0) };
+    if progress.is_wrong {
+        return None;
+    }
+    if progress.next == Placed::Full {
+        progress.next = make_room(read(skb, progress.done)?, progress.now)?;
+        if progress.next == Placed::Done {
+            progress.done += 1;
+        }
+    }
+    Some(Report::new(progress.done, progress.next))
+}
+
+const CONTINUE: i64 = 0;
+const STOP: i64 = 1;
+
+unsafe extern "C" fn place_next(at: u64, progress: *mut c_void) -> i64 {
+    // SAFETY: `handle` passes a `Progress`.
+    let progress = unsafe { &mut *progress.cast::<Progress<'_>>() };
+    let placed = read(progress.skb, at as u32).and_then(|placing| place(&placing, progress.now));
+    match placed {
+        Some(Placed::Done) => {
+            progress.done += 1;
+            CONTINUE
+        }
+        Some(other) => {
+            progress.next = other;
+            STOP
+        }
+        None => {
+            progress.is_wrong = true;
+            STOP
+        }
+    }
 }
 
 #[inline(always)]
-fn put(vni: Vni, placing: &Placing) -> Placed {
-    if let Some(known) = fdb::entry_mut(vni, placing.key().mac()) {
-        return replace(vni, known, placing.entry());
+fn read(skb: &Skb, at: u32) -> Option<Placing> {
+    let mut bytes = [0; Placing::LEN];
+    skb.load(eth::LEN + at as usize * Placing::LEN, &mut bytes, Placing::LEN).ok()?;
+    Some(Placing::from_bytes(bytes))
+}
+
+#[inline(always)]
+fn place(placing: &Placing, now: u64) -> Option<Placed> {
+    let (vni, key) = placing.station()?;
+    let known = fdb::entry_mut(vni, key.mac());
+    if placing.is_removal() {
+        let Some(known) = known.filter(|known| known.standing() == placing.standing()) else {
+            return Some(Placed::Done);
+        };
+        return Some(if forget::forget(vni, key, known) { Placed::Done } else { Placed::Again });
     }
-    match fdb::add(placing.key(), *placing.entry()) {
-        Ok(()) => return Placed::Done,
-        Err(NotAdded::Known) => return Placed::Again,
-        Err(NotAdded::Full) => {}
+    Some(match known {
+        Some(known) => replace(vni, known, placing.standing(), now),
+        None => add(key, placing, now),
+    })
+}
+
+#[inline(always)]
+fn add(key: FdbKey, placing: &Placing, now: u64) -> Placed {
+    match fdb::add(key, FdbEntry::standing_as(placing.standing(), now)) {
+        Ok(()) => Placed::Done,
+        Err(NotAdded::Known | NotAdded::Busy) => Placed::Again,
+        Err(NotAdded::Full) => Placed::Full,
     }
-    reclaim::reclaim(clock::now());
+}
+
+/// Has a learned station make way for one that found no room, and puts that in its place.
+#[inline(always)]
+fn make_room(placing: Placing, now: u64) -> Option<Placed> {
+    let (_, key) = placing.station()?;
+    reclaim::reclaim(now);
     if !make_way() {
-        return Placed::Full;
+        return Some(Placed::Full);
     }
     // Another CPU may be quicker to take the place, but that takes just as long.
-    match fdb::add(placing.key(), *placing.entry()) {
-        Ok(()) => Placed::Done,
-        Err(NotAdded::Known | NotAdded::Full) => Placed::Again,
-    }
+    Some(match add(key, &placing, now) {
+        Placed::Full => Placed::Again,
+        placed => placed,
+    })
 }
 
-/// Has an entry stand as `new` does: there is no moment at which the station is not known.
+/// Has an entry stand otherwise: there is no moment at which the station is not known.
 #[inline(always)]
-fn replace(vni: Vni, known: &mut FdbEntry, new: &FdbEntry) -> Placed {
+fn replace(vni: Vni, known: &mut FdbEntry, new: Standing, now: u64) -> Placed {
     let seen = known.standing();
     let Some(place) = seen.place(vni) else { return Placed::Again };
-    if !fdb::stand(known, seen, new.standing()) {
+    if !fdb::stand(known, seen, new) {
         return Placed::Again;
     }
     known.forget_moves();
-    known.touch(new.last_seen());
+    known.touch(now);
     if seen.origin() == Origin::Learned {
         forget::count_less(vni, place);
     }
@@ -92,9 +160,6 @@ fn make_way() -> bool {
     }
     !candidates.is_none
 }
-
-const CONTINUE: i64 = 0;
-const STOP: i64 = 1;
 
 unsafe extern "C" fn look(_at: u64, candidates: *mut c_void) -> i64 {
     // SAFETY: `make_way` passes `Candidates`.

@@ -112,7 +112,7 @@ impl Sighting<'_> {
             Ok(()) if ageing::push(key.with_tag(tag)) => News::LEARNED,
             Ok(()) => News::UNQUEUED,
             Err(NotAdded::Known) => News::NOTHING,
-            Err(NotAdded::Full) => self.refuse(Unlearned::Full),
+            Err(NotAdded::Full | NotAdded::Busy) => self.refuse(Unlearned::Full),
         }
     }
 

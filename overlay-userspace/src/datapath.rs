@@ -69,22 +69,30 @@ pub const FROM_LISTENER: &str = "from_listener";
 
 /// Removes FDB entries; no hook runs it, but commands do.
 pub const FDB_REMOVE: &str = "fdb_remove";
-/// Puts an entry into the FDB; run by commands too.
-pub const FDB_PUT: &str = "fdb_put";
+/// Puts entries into the FDB, or removes some; run by commands too.
+pub const FDB_EDIT: &str = "fdb_edit";
 /// Removes some of the stations that have aged; run by commands too.
 pub const FDB_SWEEP: &str = "fdb_sweep";
 /// Puts or removes a neighbour; run by commands too.
 pub const NEIGH_EDIT: &str = "neigh_edit";
 
-/// Loads programs and maps, with room for `fdb_entries` stations, and pins them in a new instance.
+/// How much there is room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Stations.
+    pub stations: u32,
+    /// Remote VTEPs that commands name, [`vtep::MOST_NAMED`] at most.
+    pub vteps: u32,
+}
+
+/// Loads programs and maps, with room for so much, and pins them in a new instance.
 ///
 /// # Errors
 ///
 /// Fails if the kernel refuses a program or a map.
-pub fn load(instance: &Instance, fdb_entries: u32) -> Result<()> {
+pub fn load(instance: &Instance, room: Room) -> Result<()> {
     let mut loader = EbpfLoader::new();
-    loader.map_max_entries(fdb::NAME, fdb_entries);
-    loader.map_max_entries(ageing::NAME, fdb_entries);
+    size(&mut loader, room);
     for name in MAPS {
         loader.map_pin_path(name, instance.maps().join(name));
     }
@@ -102,6 +110,24 @@ pub fn load(instance: &Instance, fdb_entries: u32) -> Result<()> {
     fill_jumps(&mut ebpf)?;
     maps::create(instance)?;
     maps::learned::start(instance, LearnedKey::all_neighbours())
+}
+
+/// Says how large the maps are to be.
+fn size(loader: &mut EbpfLoader<'_>, room: Room) {
+    let vteps = vtep::slots(room.vteps);
+    let tunnels = vteps.saturating_mul(member::OF_EACH_VTEP);
+    for (name, entries) in [
+        (fdb::NAME, room.stations),
+        (ageing::NAME, room.stations),
+        (vtep::NAME, vteps),
+        (vtep_ids::NAME, vteps),
+        (path_mtu::NAME, vteps),
+        (next_hop::NAME, next_hop::slots(vteps)),
+        (member::NAME, tunnels),
+        (counters::NAME, counters::entries(tunnels)),
+    ] {
+        loader.map_max_entries(name, entries);
+    }
 }
 
 /// Puts the programs that others jump to into their slots.

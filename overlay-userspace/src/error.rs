@@ -41,6 +41,18 @@ impl Error {
         }
     }
 
+    /// The same error, and what it is about.
+    #[must_use]
+    pub fn because_of(self, what: impl Display) -> Self {
+        match self {
+            Self::Usage(message) => Self::Usage(format!("{what}: {message}")),
+            Self::Exists(message) => Self::Exists(format!("{what}: {message}")),
+            Self::Conflict(message) => Self::Conflict(format!("{what}: {message}")),
+            Self::Missing(message) => Self::Missing(format!("{what}: {message}")),
+            Self::Failed(message) => Self::Failed(format!("{what}: {message}")),
+        }
+    }
+
     /// The exit code of the process: 1 failed, 2 bad usage, 3 exists already, 4 does not exist.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {

@@ -1,5 +1,9 @@
 //! Stations: `overlay fdb`.
 
+mod bulk;
+mod edit;
+mod file;
+
 use std::net::IpAddr;
 
 use nix::{
@@ -9,12 +13,18 @@ use nix::{
 use overlay_common::{
     MacAddr, Vni, VtepId,
     maps::{
-        fdb::{FdbEntry, FdbKey, Origin, Place, Placed, Placing, Removal},
+        fdb::{FdbEntry, FdbKey, Origin, Place, Placing, Removal},
         learned::LearnedKey,
         member::MemberKey,
         port::{Port, PortKind},
         vlan::TagKey,
     },
+};
+
+use self::edit::edit;
+pub use self::{
+    bulk::{Change, Fault, To, change_all},
+    file::{Action, Stations},
 };
 
 use crate::{
@@ -54,6 +64,8 @@ pub struct Filter {
 pub enum Known {
     /// It stays there, which is an error.
     Stays,
+    /// It stays there, which is an error unless it is where it is to be.
+    StaysIfSame,
     /// It is put elsewhere.
     Moves,
 }
@@ -155,42 +167,41 @@ fn settle(
     (place, origin): (Place, Origin),
     policy: Known,
 ) -> Result<()> {
-    if !mac.is_station() {
-        return Err(Error::Usage(format!("{mac} is a group address or zero, and no station can have it")));
-    }
-    let key = FdbKey::new(vni, mac);
-    let known = maps::fdb::open(instance)?.get(key)?.filter(|entry| entry.origin() != Origin::Learned);
-    if let Some(known) = known.filter(|_| policy == Known::Stays) {
-        return Err(if known.place(vni) == Some(place) {
-            Error::Exists(format!("{mac} of VNI {vni} is there already"))
-        } else {
-            Error::Conflict(format!(
-                "{mac} of VNI {vni} is elsewhere already; `overlay fdb replace` moves it"
-            ))
-        });
-    }
-    force(instance, &Placing::new(key, FdbEntry::new(vni, place, origin, now()?)))
-}
-
-/// How often it is tried to put a station somewhere. A try fails if another CPU changes the same within nanoseconds, or
-/// where the next few that wait to age are forgotten already.
-const TRIES: u32 = 4096;
-
-fn force(instance: &Instance, placing: &Placing) -> Result<()> {
-    for _ in 0..TRIES {
-        match maps::fdb::put(instance, placing)? {
-            Placed::Done => return Ok(()),
-            Placed::Again => {}
-            Placed::Full => {
-                return Err(Error::Failed(
-                    "the FDB is full; `overlay fdb del` makes room, `up --fdb-size` sets it".to_owned(),
-                ));
-            }
+    refuse_group(mac)?;
+    if policy != Known::Moves {
+        let known = maps::fdb::open(instance)?.get(FdbKey::new(vni, mac))?;
+        match refuse_elsewhere(vni, mac, place, known.as_ref()) {
+            Err(Error::Exists(_)) if policy == Known::StaysIfSame => return Ok(()),
+            refused => refused?,
         }
     }
-    Err(Error::Failed(
-        "the FDB is full, and stations that are learned take each place that gets free; `vni set --learn-limit` bounds them"
-            .to_owned(),
+    Ok(edit(instance, &[Placing::new(vni, mac, place, origin)])?)
+}
+
+/// Refuses an address that no station can have.
+fn refuse_group(mac: MacAddr) -> Result<()> {
+    if mac.is_station() {
+        return Ok(());
+    }
+    Err(Error::Usage(format!("{mac} is a group address or zero, and no station can have it")))
+}
+
+/// Refuses a station that a command or a control plane put somewhere already.
+fn refuse_elsewhere(vni: Vni, mac: MacAddr, place: Place, known: Option<&FdbEntry>) -> Result<()> {
+    match known.filter(|entry| entry.origin() != Origin::Learned) {
+        None => Ok(()),
+        Some(known) if known.place(vni) == Some(place) => {
+            Err(Error::Exists(format!("{mac} of VNI {vni} is there already")))
+        }
+        Some(_) => Err(Error::Conflict(format!(
+            "{mac} of VNI {vni} is elsewhere already; `overlay fdb replace` moves it"
+        ))),
+    }
+}
+
+fn missing(vni: Vni, mac: MacAddr) -> Error {
+    Error::Missing(format!(
+        "{mac} of VNI {vni} is not in the FDB; `overlay fdb show --vni {vni}` lists what is"
     ))
 }
 
@@ -234,9 +245,7 @@ pub fn del(instance: &Instance, vni: Vni, mac: MacAddr) -> Result<()> {
     if maps::fdb::remove(instance, Removal::ALL.vni(vni).mac(mac))? > 0 || waited {
         return Ok(());
     }
-    Err(Error::Missing(format!(
-        "{mac} of VNI {vni} is not in the FDB; `overlay fdb show --vni {vni}` lists what is"
-    )))
+    Err(missing(vni, mac))
 }
 
 /// Removes the stations that a filter lets through, by default learned ones; how many there were.
@@ -262,11 +271,15 @@ pub fn flush(instance: &Instance, filter: &Filter) -> Result<u32> {
 pub fn show(instance: &Instance, filter: &Filter) -> Result<Vec<(FdbKey, FdbEntry)>> {
     let conditions = conditions(instance, filter)?;
     let conditions = filter.origin.map_or(conditions, |origin| conditions.origin(origin));
-    let entries = maps::fdb::open(instance)?.entries()?.into_iter();
+    let fdb = maps::fdb::open(instance)?;
+    let entries = match conditions.station() {
+        Some(key) => fdb.get(key)?.map(|entry| (key, entry)).into_iter().collect(),
+        None => fdb.entries()?,
+    };
     let is_meant = |(key, entry): &(FdbKey, FdbEntry)| {
         key.vni().is_some_and(|vni| conditions.holds(vni, key.mac(), entry))
     };
-    Ok(entries.filter(is_meant).collect())
+    Ok(entries.into_iter().filter(is_meant).collect())
 }
 
 /// All of a filter but the origin.

@@ -4,6 +4,7 @@ mod again;
 mod change;
 mod group;
 mod ids;
+mod moved;
 mod neighbours;
 mod remote;
 
@@ -11,6 +12,7 @@ pub use again::complete;
 pub(crate) use change::{change, check};
 pub(crate) use group::others_joined;
 pub use group::{add as add_group, sweep};
+pub use moved::replace;
 pub(crate) use neighbours::{follow as follow_neighbours, release_neighbours};
 
 use std::{

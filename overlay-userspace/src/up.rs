@@ -16,7 +16,7 @@ use overlay_common::{
 
 use crate::{
     bpffs,
-    datapath::{self, FROM_UPLINK},
+    datapath::{self, FROM_UPLINK, Room},
     devices,
     error::{Context as _, Error, Result},
     forwarding, hook,
@@ -44,8 +44,8 @@ pub struct Settings {
     pub merging: Merging,
     /// How TC programs shall be attached; `None`: TCX where the kernel has it.
     pub tc: Option<TcHook>,
-    /// Stations that the FDB shall hold.
-    pub fdb_entries: u32,
+    /// How much there shall be room for.
+    pub room: Room,
 }
 
 /// Brings an instance up.
@@ -122,7 +122,7 @@ async fn open(
     uplinks: &[Link],
 ) -> Result<()> {
     refuse_shared(&instance.others()?, config.port(), uplinks)?;
-    datapath::load(instance, settings.fdb_entries)?;
+    datapath::load(instance, settings.room)?;
     let turned_on = fill(instance, config, settings, uplinks)?;
     // Notes which address is whose uplink's.
     repair(instance, netlink).await.map(drop).inspect_err(|_| {
@@ -269,7 +269,7 @@ pub async fn check_same(instance: &Instance, netlink: &Netlink, settings: &Setti
     )))
 }
 
-/// Whether an instance that is up serves its uplinks as the settings say, and has room for as many stations.
+/// Whether an instance that is up serves its uplinks as the settings say, and has as much room.
 ///
 /// # Errors
 ///
@@ -284,8 +284,10 @@ pub fn check_served(instance: &Instance, settings: &Settings) -> Result<()> {
         "--tc"
     } else if config.merging() != settings.merging {
         "--tunnel-gro"
-    } else if maps::fdb::size(instance)? != settings.fdb_entries {
+    } else if maps::fdb::size(instance)? != settings.room.stations {
         "--fdb-size"
+    } else if maps::vteps::size(instance)? != settings.room.vteps {
+        "--max-vteps"
     } else {
         return Ok(());
     };

@@ -126,6 +126,18 @@ pub fn time_tc(
     netns.enter(|| (0..times).map(|_| run()).collect::<Result<_>>().context("BPF_PROG_TEST_RUN"))
 }
 
+/// The same on each of some frames.
+pub fn time_tc_each(
+    program: &SchedClassifier,
+    netns: &NetNs,
+    device: &str,
+    frames: Vec<Vec<u8>>,
+) -> Result<Vec<Duration>> {
+    let context = of_words(&tc_context(netns.ifindex(device)?));
+    let run = |frame: Vec<u8>| Ok(program.test_run(fresh(&frame, &context))?.duration);
+    netns.enter(|| frames.into_iter().map(run).collect::<Result<_>>().context("BPF_PROG_TEST_RUN"))
+}
+
 /// The same with an XDP program. The kernel takes only a device whose receive queues know XDP, as those of a veth do while
 /// a native program is attached.
 pub fn time_xdp(

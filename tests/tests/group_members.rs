@@ -287,7 +287,7 @@ fn ids_of_named_and_of_admitted_vteps_both_come_back() -> Result<()> {
     site.command(&["add", "--vni", "100", "--remote", REMOTE])?;
     let ids = [site.tunnel(100, REMOTE)?.context("no tunnel")?, site.tunnel(200, REMOTE)?.context("gone")?];
     ensure!(ids[0]["vtep"] == ids[1]["vtep"] && ids[1]["origin"] == "learned", "{ids:?}");
-    ensure!(ids[0]["vtep"].as_u64().is_some_and(|id| id < admitted::FIRST.into()), "{ids:?}");
+    ensure!(ids[0]["vtep"].as_u64().is_some_and(|id| id > admitted::MAX_FREE as u64), "{ids:?}");
     ensure!(kept()?, "the neighbour of a named VTEP is not kept");
     site.check_ids()?;
     site.command(&["del", "--vni", "100", "--remote", REMOTE])?;

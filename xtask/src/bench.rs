@@ -15,7 +15,8 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
         bail!("the bench makes network namespaces and loads eBPF programs: run `cargo xtask bench` as root");
     }
     setup::for_measuring()?;
-    let overlay = binary::build()?;
+    let is_about_commands = args.iter().any(|arg| arg == "--scale");
+    let overlay = if is_about_commands { binary::build_optimised()? } else { binary::build()? };
     let mut bench = std::process::Command::new(binary::build_bench()?);
     Err(process::become_it(bench.args(args).env("OVERLAY_BIN", overlay)))
 }

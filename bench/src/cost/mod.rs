@@ -2,7 +2,7 @@
 
 mod path;
 mod size;
-mod timing;
+pub(crate) mod timing;
 mod traffic;
 
 use anyhow::Result;

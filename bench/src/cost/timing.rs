@@ -26,7 +26,7 @@ pub(crate) struct Quartiles {
 }
 
 /// How long runs of `program` take in nanoseconds, less what those of `nothing` take. Both run as often as they are told.
-pub(super) fn compare(
+pub(crate) fn compare(
     times: usize,
     mut program: impl FnMut(usize) -> Result<Vec<Duration>>,
     mut nothing: impl FnMut(usize) -> Result<Vec<Duration>>,

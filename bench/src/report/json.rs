@@ -12,6 +12,7 @@ use crate::{
     peer::Peer,
     probe::{CONGESTION_CONTROL, Probe, WINDOW},
     results::Results,
+    scale::Scale,
     setting::{Outer, Setting},
     stats::Summary,
     targets::Outcome,
@@ -33,6 +34,7 @@ struct Document<'a> {
     targets: &'a [Outcome],
     failures: Vec<Failure<'a>>,
     cost: &'a Cost,
+    scale: &'a Scale,
 }
 
 /// Whether a peer could run.
@@ -79,7 +81,7 @@ pub(crate) fn render(
     cpus: Cpus,
     results: &Results,
     targets: &[Outcome],
-    cost: &Cost,
+    (cost, scale): (&Cost, &Scale),
 ) -> Result<String> {
     let every = plan.settings.iter().flat_map(|&setting| plan.peers.iter().map(move |&peer| (setting, peer)));
     let status = |(setting, peer)| {
@@ -103,6 +105,7 @@ pub(crate) fn render(
         targets,
         failures: results.troubles().filter_map(failure).collect(),
         cost,
+        scale,
     };
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }

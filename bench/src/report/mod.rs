@@ -3,6 +3,7 @@
 mod costs;
 mod json;
 mod plot;
+mod scale;
 mod table;
 
 use std::{
@@ -19,6 +20,7 @@ use crate::{
     cpus::Cpus,
     probe::{CONGESTION_CONTROL, WINDOW},
     results::Results,
+    scale::Scale,
     targets,
 };
 
@@ -30,8 +32,10 @@ pub(crate) struct Run<'a> {
     pub(crate) cpus: Cpus,
     /// what came of it,
     pub(crate) results: &'a Results,
-    /// and of the programs by themselves.
+    /// of the programs by themselves,
     pub(crate) cost: &'a Cost,
+    /// and of size.
+    pub(crate) scale: &'a Scale,
 }
 
 /// Writes, draws and compares as the options say.
@@ -40,11 +44,11 @@ pub(crate) struct Run<'a> {
 ///
 /// When a file cannot be read or written, or the run is worse than the baseline.
 pub(crate) fn report(run: &Run<'_>, options: &Options) -> Result<()> {
-    let Run { plan, cpus, results, cost } = *run;
+    let Run { plan, cpus, results, cost, scale } = *run;
     let outcomes = targets::outcomes(results);
     let mut shown = tables(run, &outcomes);
     if let Some(path) = &options.json {
-        let text = json::render(plan, cpus, results, &outcomes, cost)?;
+        let text = json::render(plan, cpus, results, &outcomes, (cost, scale))?;
         if path == "-" {
             shown = text;
         } else {
@@ -66,7 +70,7 @@ pub(crate) fn report(run: &Run<'_>, options: &Options) -> Result<()> {
 }
 
 /// Everything that people read.
-fn tables(Run { plan, cpus, results, cost }: &Run<'_>, outcomes: &[targets::Outcome]) -> String {
+fn tables(Run { plan, cpus, results, cost, scale }: &Run<'_>, outcomes: &[targets::Outcome]) -> String {
     let mut parts = Vec::new();
     if !plan.probes.is_empty() {
         parts.push(format!(
@@ -81,6 +85,7 @@ fn tables(Run { plan, cpus, results, cost }: &Run<'_>, outcomes: &[targets::Outc
         parts.push(troubles(results));
     }
     parts.extend(costs::tables(cost).iter().map(ToString::to_string));
+    parts.extend(scale::tables(scale).iter().map(ToString::to_string));
     if !plan.probes.is_empty() {
         parts.push(table::targets(outcomes).to_string());
     }

@@ -1,10 +1,10 @@
 //! `ADMITTED` and `FREE_VTEPS`: remote VTEPs that became members of a segment by speaking to it.
 //!
-//! They have ids of their own, [`FIRST`] and up, so that however many come, those that commands name have room.
+//! They have ids of their own, the first ones, so that however many come, those that commands name have room.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{map_data, vtep};
+use super::map_data;
 use crate::VtepId;
 
 /// The map's name: a hash of [`super::member::MemberKey`] to [`Admitted`].
@@ -23,18 +23,15 @@ pub const MAX_FREE: usize = 1024;
 /// several come at a time.
 pub const MAX_OF_SEGMENT: u64 = MAX_FREE as u64 / 4;
 
-/// The first of these ids.
-pub const FIRST: u16 = (vtep::MAX_ENTRIES - MAX_FREE) as u16;
-
 /// These ids.
 pub fn ids() -> impl Iterator<Item = VtepId> {
-    (0..MAX_FREE as u16).filter_map(|at| VtepId::new(FIRST + at))
+    (1..=MAX_FREE as u16).filter_map(VtepId::new)
 }
 
 /// Whether an id is one of those.
 #[must_use]
 pub const fn is_one(id: VtepId) -> bool {
-    id.get() >= FIRST
+    id.get() <= MAX_FREE as u16
 }
 
 /// When a VTEP came.
@@ -66,9 +63,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_the_last_ones() {
+    fn ids_are_the_first_ones() {
         assert_eq!(ids().count(), MAX_FREE);
-        assert_eq!(ids().last().map(VtepId::index), Some(vtep::MAX_ENTRIES as u32 - 1));
-        assert!(ids().all(is_one) && !is_one(VtepId::FIRST));
+        assert_eq!(ids().next(), Some(VtepId::FIRST));
+        assert!(ids().all(is_one) && !is_one(VtepId::new(MAX_FREE as u16 + 1).unwrap()));
     }
 }

@@ -8,8 +8,14 @@ use crate::{Vni, VtepId};
 /// The map's name: a per-CPU hash of [`CountersKey`] to [`Counters`]. Entries are made with the segment and the tunnel.
 pub const NAME: &str = "STATS";
 
-/// Segments and tunnels there can be counters for.
-pub const MAX_ENTRIES: usize = super::segment::MAX_ENTRIES + super::member::MAX_ENTRIES;
+/// Segments and tunnels there can be counters for, unless `up --max-vteps` says otherwise.
+pub const MAX_ENTRIES: usize = entries(super::member::MAX_ENTRIES as u32) as usize;
+
+/// The same with so many tunnels.
+#[must_use]
+pub const fn entries(tunnels: u32) -> u32 {
+    super::segment::MAX_ENTRIES as u32 + tunnels
+}
 
 /// Whose packets: those of a segment that go to or come from one remote VTEP, or those switched inside it on this host.
 #[repr(C)]

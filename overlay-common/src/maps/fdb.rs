@@ -13,7 +13,7 @@ use bytemuck::{Pod, Zeroable};
 
 pub use self::{
     moves::FlapRule,
-    placing::{Placed, Placing},
+    placing::{Placed, Placing, Report},
     removal::Removal,
     swept::Swept,
 };
@@ -40,16 +40,18 @@ pub struct FdbKey {
 ///
 /// Place, origin and VNI share one word, so that a program on another CPU never sees half a change, and never takes an
 /// entry for one of its segment whose memory the kernel has meanwhile given to another. Zero: it is being removed.
+///
+/// With the kernel's own 56 bytes and the key's 16, this just fits the 96 bytes that the kernel's allocator has for it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct FdbEntry {
     place: u64,
-    last_seen: u64,
+    /// In ticks of [`moves::TICK_SHIFT`].
+    last_seen: u32,
     moves: u32,
-    /// When the window began that `recent` counts moves in; ticks of [`moves::TICK_SHIFT`].
+    /// When the window began that `recent` counts moves in; or, marked with [`moves::FROZEN`], until when the station stays
+    /// where it is. In such ticks.
     window: u32,
-    /// Until when the station stays where it is, in such ticks; 0: it may move.
-    frozen: u32,
     recent: u16,
     tag: u16,
 }
@@ -176,6 +178,13 @@ impl Standing {
     /// Of an entry that is being removed.
     pub const NOWHERE: Self = Self(0);
 
+    /// Of an entry of segment `vni` that `origin` made.
+    #[inline(always)]
+    #[must_use]
+    pub const fn at(vni: Vni, place: Place, origin: Origin) -> Self {
+        Self(place.word(vni, origin))
+    }
+
     /// Of a learned entry of segment `vni`.
     #[inline(always)]
     #[must_use]
@@ -188,6 +197,13 @@ impl Standing {
     #[must_use]
     pub const fn word(self) -> u64 {
         self.0
+    }
+
+    /// The segment that the entry is of.
+    #[inline(always)]
+    #[must_use]
+    pub const fn vni(self) -> Option<Vni> {
+        Vni::new((self.0 >> VNI_SHIFT) as u32)
     }
 
     /// Where the station is. `None` if the entry is not, or no longer, one of segment `vni`, or is being removed.
@@ -223,8 +239,15 @@ impl FdbEntry {
     #[inline(always)]
     #[must_use]
     pub const fn new(vni: Vni, place: Place, origin: Origin, last_seen: u64) -> Self {
-        let place = place.word(vni, origin);
-        Self { place, last_seen, moves: 0, window: 0, frozen: 0, recent: 0, tag: 0 }
+        Self::standing_as(Standing(place.word(vni, origin)), last_seen)
+    }
+
+    /// An entry that stands so.
+    #[inline(always)]
+    #[must_use]
+    pub const fn standing_as(standing: Standing, last_seen: u64) -> Self {
+        let last_seen = moves::tick(last_seen);
+        Self { place: standing.0, last_seen, moves: 0, window: 0, recent: 0, tag: 0 }
     }
 
     /// The same with a tag that tells it from an earlier entry of the same station.
@@ -274,7 +297,7 @@ impl FdbEntry {
     #[inline(always)]
     #[must_use]
     pub const fn is_aged(&self, ageing: u32, now: u64) -> bool {
-        self.origin().is_aged(self.last_seen, ageing, now)
+        self.origin().is_aged(self.last_seen(), ageing, now)
     }
 
     /// Until when it holds if no frame of the station is seen from now on, nanoseconds of the monotonic clock.
@@ -284,20 +307,20 @@ impl FdbEntry {
         if ageing == 0 || !matches!(self.origin(), Origin::Learned) {
             return u64::MAX;
         }
-        self.last_seen.saturating_add(ageing as u64 * 1_000_000_000)
+        self.last_seen().saturating_add(ageing as u64 * 1_000_000_000)
     }
 
-    /// When a frame of the station was last seen: nanoseconds of the monotonic clock.
+    /// When a frame of the station was last seen: nanoseconds of the monotonic clock, up to an eighth of a second late.
     #[inline(always)]
     #[must_use]
     pub const fn last_seen(&self) -> u64 {
-        self.last_seen
+        moves::end_of(self.last_seen)
     }
 
     /// Notes that a frame of the station was seen.
     #[inline(always)]
     pub const fn touch(&mut self, now: u64) {
-        self.last_seen = now;
+        self.last_seen = moves::tick(now);
     }
 
     /// The word of its standing, for programs to change by compare and exchange: of several that try at once, one

@@ -19,8 +19,11 @@ pub const fn id(value: u32) -> Option<VtepId> {
     VtepId::new((value & !GROUP) as u16)
 }
 
-/// Tunnels there can be.
-pub const MAX_ENTRIES: usize = 1 << 16;
+/// Tunnels there can be for each slot of the map `VTEPS`: remote VTEPs are in so many segments each, on average.
+pub const OF_EACH_VTEP: u32 = 16;
+
+/// Tunnels there can be, unless `up --max-vteps` says otherwise.
+pub const MAX_ENTRIES: usize = super::vtep::MAX_ENTRIES * OF_EACH_VTEP as usize;
 
 /// A segment, and the address of a remote VTEP in it.
 #[repr(C)]

@@ -9,8 +9,14 @@ use crate::{Family, IfIndex, MacAddr, VtepId, header::eth};
 /// sees half an answer.
 pub const NAME: &str = "NEXT_HOPS";
 
-/// Slots: one for each remote VTEP, and then those that lots of flows share.
-pub const MAX_ENTRIES: usize = vtep::MAX_ENTRIES + FLOW_SLOTS;
+/// Slots unless `up --max-vteps` says otherwise.
+pub const MAX_ENTRIES: usize = slots(vtep::MAX_ENTRIES as u32) as usize;
+
+/// Slots for as many of the map `VTEPS`: first those that lots of flows share, and then one for each remote VTEP.
+#[must_use]
+pub const fn slots(vteps: u32) -> u32 {
+    FLOW_SLOTS as u32 + vteps
+}
 
 /// Slots for lots of flows to remote VTEPs that equal-cost routes lead to. Lots that meet in one ask the kernel in turn.
 const FLOW_SLOTS: usize = 1024;
@@ -51,7 +57,7 @@ impl Slot {
     #[inline(always)]
     #[must_use]
     pub const fn new(vtep: VtepId) -> Self {
-        Self { index: vtep.index(), tag: 0, lot: 0 }
+        Self { index: FLOW_SLOTS as u32 + vtep.index(), tag: 0, lot: 0 }
     }
 
     /// The slot for packets of a flow to `vtep` with that hash.
@@ -60,10 +66,10 @@ impl Slot {
     pub const fn of_flow(vtep: VtepId, flow_hash: u32) -> Self {
         let lot = flow_hash % LOTS;
         let tag = vtep.index() * LOTS + lot;
-        Self { index: vtep::MAX_ENTRIES as u32 + tag % FLOW_SLOTS as u32, tag, lot }
+        Self { index: tag % FLOW_SLOTS as u32, tag, lot }
     }
 
-    /// Its place in the map, below [`MAX_ENTRIES`].
+    /// Its place in the map.
     #[inline(always)]
     #[must_use]
     pub const fn index(self) -> u32 {
@@ -81,7 +87,7 @@ impl Slot {
     /// The places of all slots that lots of flows share.
     #[must_use]
     pub const fn flows() -> core::ops::Range<u32> {
-        vtep::MAX_ENTRIES as u32..MAX_ENTRIES as u32
+        0..FLOW_SLOTS as u32
     }
 }
 

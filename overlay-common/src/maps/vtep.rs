@@ -2,14 +2,32 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::map_data;
+use super::{admitted, map_data};
 use crate::{Family, IfIndex, UnderlayAddr, header::outer};
 
 /// The map's name: an array of [`Vtep`], indexed by [`crate::VtepId::index`]; slot 0 stays empty.
 pub const NAME: &str = "VTEPS";
 
-/// Slots, the empty one included.
-pub const MAX_ENTRIES: usize = 4096;
+/// Slots unless `up --max-vteps` says otherwise, the empty one included.
+pub const MAX_ENTRIES: usize = slots(DEFAULT_NAMED) as usize;
+
+/// Remote VTEPs that commands can name, unless `up --max-vteps` says otherwise.
+pub const DEFAULT_NAMED: u32 = 3071;
+
+/// The most remote VTEPs that commands can be let name: each has a [`crate::VtepId`] other than 0.
+pub const MOST_NAMED: u32 = u16::MAX as u32 - admitted::MAX_FREE as u32;
+
+/// Slots for as many VTEPs that commands name, those that come by themselves, and the empty one.
+#[must_use]
+pub const fn slots(named: u32) -> u32 {
+    1 + admitted::MAX_FREE as u32 + named
+}
+
+/// How many VTEPs commands can name where there are so many slots.
+#[must_use]
+pub const fn named(slots: u32) -> u32 {
+    slots.saturating_sub(self::slots(0))
+}
 
 const IPV4: u8 = 4;
 const IPV6: u8 = 6;

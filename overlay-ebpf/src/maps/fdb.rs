@@ -1,6 +1,4 @@
-use core::ffi::c_void;
-
-use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::HashMap, helpers::bpf_for_each_map_elem, macros::btf_map};
+use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::HashMap, macros::btf_map};
 use overlay_common::{
     MacAddr, Vni,
     maps::{
@@ -14,6 +12,8 @@ use crate::atomic;
 
 /// `-EEXIST`.
 const EEXIST: i32 = -17;
+/// `-E2BIG`.
+const E2BIG: i32 = -7;
 
 #[btf_map]
 static FDB: HashMap<FdbKey, FdbEntry, { DEFAULT_ENTRIES as usize }, NO_PREALLOC> = HashMap::new();
@@ -90,6 +90,8 @@ fn exchange(entry: &mut FdbEntry, seen: Standing, new: Standing) -> bool {
 pub(crate) enum NotAdded {
     /// There is one by now.
     Known,
+    /// The kernel was busy with the map, or had no memory at hand.
+    Busy,
     /// The map is full.
     Full,
 }
@@ -100,18 +102,7 @@ pub(crate) fn add(key: FdbKey, entry: FdbEntry) -> Result<(), NotAdded> {
     match FDB.insert(key, entry, u64::from(BPF_NOEXIST)) {
         Ok(()) => Ok(()),
         Err(EEXIST) => Err(NotAdded::Known),
-        Err(_) => Err(NotAdded::Full),
+        Err(E2BIG) => Err(NotAdded::Full),
+        Err(_) => Err(NotAdded::Busy),
     }
-}
-
-/// What [`for_each`] calls: map, key, entry, and what it was given; returns 0 to go on.
-pub(crate) type Visit = unsafe extern "C" fn(*mut c_void, *const FdbKey, *mut FdbEntry, *mut c_void) -> i64;
-
-/// Calls `visit` with each entry and `context`. Entries may be removed meanwhile; one that is there all the time is missed
-/// only if the kernel uses the memory of a removed one again just then.
-#[inline(always)]
-pub(crate) fn for_each(visit: Visit, context: *mut c_void) {
-    let map = (&raw const FDB).cast_mut().cast();
-    // SAFETY: the map is one, and `visit` takes what the kernel and the caller give it.
-    unsafe { bpf_for_each_map_elem(map, visit as *mut c_void, context, 0) };
 }

@@ -1,6 +1,10 @@
 //! `overlay fdb`.
 
-use std::net::IpAddr;
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand, ValueEnum};
 use overlay_common::{
@@ -10,13 +14,13 @@ use overlay_common::{
 use serde::Serialize;
 
 use super::{
-    Session,
+    Session, input,
     output::{Table, or_dash},
     parse::{ExistOk, MissingOk, station},
 };
 use crate::{
-    error::Result,
-    fdb::{self, At, Filter, Known},
+    error::{Error, Result},
+    fdb::{self, Action, At, Filter, Known, Stations},
     instance::Instance,
     maps::{self, vteps::Vteps},
     netlink::Netlink,
@@ -24,26 +28,25 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Fdb {
-    /// Put a station somewhere, for good
+    /// Put a station somewhere, for good; or all of a file
     Add {
         #[command(flatten)]
-        station: Station,
-        #[command(flatten)]
-        place: PlaceArgs,
+        placed: Placed,
         #[command(flatten)]
         exist_ok: ExistOk,
     },
-    /// Put a station somewhere, for good, wherever it was before
+    /// Put a station somewhere, for good, wherever it was before; or all of a file
     Replace {
         #[command(flatten)]
-        station: Station,
-        #[command(flatten)]
-        place: PlaceArgs,
+        placed: Placed,
     },
-    /// Remove a station
+    /// Remove a station, or all of a file
     Del {
         #[command(flatten)]
         station: Station,
+        /// Remove the stations of a file, all or none: a line is [VNI] MAC, and what else stands there for `add`; - is stdin
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
         #[command(flatten)]
         missing_ok: MissingOk,
     },
@@ -112,11 +115,28 @@ impl FilterArgs {
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct Station {
     /// Number of the segment
-    #[arg(long)]
-    vni: Vni,
+    #[arg(long, required_unless_present = "from")]
+    vni: Option<Vni>,
     /// Address of the station
-    #[arg(value_parser = station)]
-    mac: MacAddr,
+    #[arg(value_parser = station, required_unless_present = "from", conflicts_with = "from")]
+    mac: Option<MacAddr>,
+}
+
+/// Stations, and where they are.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("where").required(true).args(["remote", "port", "from"]))]
+pub(super) struct Placed {
+    #[command(flatten)]
+    station: Station,
+    /// Address of the remote VTEP that it is behind
+    #[arg(long, value_name = "ADDR")]
+    remote: Option<IpAddr>,
+    /// Device of the port that it is behind
+    #[arg(long, value_name = "DEV")]
+    port: Option<String>,
+    /// Put the stations of a file, all or none: a line is [VNI] MAC and ADDR or DEV, without VNI if --vni is given; - is stdin
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -156,22 +176,61 @@ struct Row {
     frozen_s: u32,
 }
 
+impl Station {
+    /// The station, where one is named.
+    fn named(self) -> Result<(Vni, MacAddr)> {
+        let missing = || Error::Usage("name a segment and a station".to_owned());
+        Ok((self.vni.ok_or_else(missing)?, self.mac.ok_or_else(missing)?))
+    }
+}
+
+impl Placed {
+    async fn put(self, instance: &Instance, netlink: &Netlink, known: Known) -> Result<()> {
+        let (vni, mac) = self.station.named()?;
+        let at = PlaceArgs { remote: self.remote, port: self.port }.into();
+        fdb::add(instance, netlink, vni, mac, &at, known).await
+    }
+}
+
 #[derive(Serialize)]
 struct Removed {
     removed: u32,
 }
 
 impl Fdb {
+    /// The file of stations that it is about, if it is about one, and what is to become of them.
+    fn file(&self) -> Option<(Option<Vni>, &Path, Action)> {
+        let (station, file, action) = match self {
+            Self::Add { placed, exist_ok } => {
+                let known = if exist_ok.is_asked() { Known::StaysIfSame } else { Known::Stays };
+                (placed.station, &placed.from, Action::Put(known))
+            }
+            Self::Replace { placed } => (placed.station, &placed.from, Action::Put(Known::Moves)),
+            Self::Del { station, from, missing_ok } => {
+                (*station, from, Action::Forget { missing_ok: missing_ok.is_asked() })
+            }
+            Self::Show { .. } | Self::Flush { .. } => return None,
+        };
+        Some((station.vni, file.as_deref()?, action))
+    }
+
     pub(super) async fn run(self, session: &Session) -> Result<()> {
+        if let Some((vni, file, action)) = self.file() {
+            // Before the instance is locked: it may take whoever writes it a while.
+            let (name, text) = input::read(file)?;
+            let stations = Stations::parse(&name, &text, vni, action)?;
+            let (instance, netlink) = session.open_with_netlink().await?;
+            return stations.apply(&instance, &netlink, action).await.map(drop);
+        }
         let (instance, netlink) = session.open_with_netlink().await?;
         match self {
-            Self::Add { station: Station { vni, mac }, place, exist_ok } => {
-                exist_ok.apply(fdb::add(&instance, &netlink, vni, mac, &place.into(), Known::Stays).await)
+            Self::Add { placed, exist_ok } => {
+                let known = if exist_ok.is_asked() { Known::StaysIfSame } else { Known::Stays };
+                placed.put(&instance, &netlink, known).await
             }
-            Self::Replace { station: Station { vni, mac }, place } => {
-                fdb::add(&instance, &netlink, vni, mac, &place.into(), Known::Moves).await
-            }
-            Self::Del { station: Station { vni, mac }, missing_ok } => {
+            Self::Replace { placed } => placed.put(&instance, &netlink, Known::Moves).await,
+            Self::Del { station, missing_ok, .. } => {
+                let (vni, mac) = station.named()?;
                 missing_ok.apply(fdb::del(&instance, vni, mac))
             }
             Self::Flush { filter, origin } => {
@@ -188,19 +247,19 @@ impl Fdb {
 
 async fn rows(instance: &Instance, netlink: &Netlink, filter: &Filter) -> Result<Vec<Row>> {
     let now = fdb::now()?;
-    let links = netlink.links().await?;
-    let vteps = Vteps::open(instance)?.all()?;
+    let links: HashMap<_, _> =
+        netlink.links().await?.into_iter().map(|link| (link.index.get(), link.name)).collect();
+    let vteps: HashMap<_, _> = Vteps::open(instance)?.all()?.into_iter().collect();
     let segments = maps::segments(instance)?.entries()?;
     let row = |(key, entry): (FdbKey, FdbEntry)| {
         let vni = key.vni()?;
         let (port, remote) = match entry.place(vni)? {
             Place::Port { device, .. } => {
-                let link = links.iter().find(|link| link.index == device);
-                (Some(link.map_or_else(|| device.to_string(), |link| link.name.clone())), None)
+                (Some(links.get(&device.get()).cloned().unwrap_or_else(|| device.to_string())), None)
             }
             Place::Vtep(id) => {
-                let vtep = vteps.iter().find(|(other, _)| *other == id);
-                (None, Some(vtep.map_or_else(|| id.to_string(), |(_, vtep)| vtep.remote().to_string())))
+                let remote = vteps.get(&id).map(|vtep| vtep.remote().to_string());
+                (None, Some(remote.unwrap_or_else(|| id.to_string())))
             }
         };
         let rule = segments.get(&vni.get()).copied().unwrap_or_default().flap_rule();

@@ -4,6 +4,7 @@ mod completions;
 mod declared;
 mod fdb;
 mod headers;
+mod input;
 mod mdb;
 mod neigh;
 mod output;

@@ -59,6 +59,10 @@ pub(super) struct MissingOk {
 }
 
 impl MissingOk {
+    pub(super) const fn is_asked(self) -> bool {
+        self.missing_ok
+    }
+
     pub(super) fn apply(self, result: Result<()>) -> Result<()> {
         match result {
             Err(Error::Missing(_)) if self.missing_ok => Ok(()),

@@ -74,7 +74,7 @@ pub(super) async fn run(session: &Session) -> Result<()> {
         segments: maps::segments(&instance)?.entries()?.len(),
         ports: port::show(&instance)?.len(),
         vteps: maps::vteps::Vteps::open(&instance)?.all()?.len(),
-        stations: maps::fdb::open(&instance)?.entries()?.len(),
+        stations: maps::fdb::open(&instance)?.count()?,
         warnings: report.warnings,
     };
     session.output.print(&status, table)

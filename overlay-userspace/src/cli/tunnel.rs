@@ -33,6 +33,15 @@ pub(super) enum Tunnel {
         #[command(flatten)]
         exist_ok: ExistOk,
     },
+    /// Reach a remote VTEP at another address from now on, in all segments and with every station behind it
+    Replace {
+        /// Address that it had
+        #[arg(value_name = "OLD")]
+        old: IpAddr,
+        /// Address that it has
+        #[arg(long, value_name = "NEW")]
+        remote: IpAddr,
+    },
     /// Stop a segment from reaching a remote VTEP
     Del {
         #[command(flatten)]
@@ -135,6 +144,7 @@ impl Tunnel {
             Self::Del { tunnel: Ends { vni, remote }, missing_ok } => {
                 missing_ok.apply(tunnel::del(instance, netlink, vni, remote).await)
             }
+            Self::Replace { old, remote } => tunnel::replace(instance, netlink, old, remote).await,
             Self::Show => {
                 let links = netlink.links().await?;
                 let rows: Vec<Row> = tunnel::show(instance)?.iter().map(|view| row(view, &links)).collect();

@@ -9,6 +9,7 @@ use overlay_common::{
         config::{Merging, TcHook},
         device::XdpChoice,
         fdb::DEFAULT_ENTRIES,
+        vtep::{DEFAULT_NAMED, MOST_NAMED},
     },
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,7 +19,9 @@ use super::{
     parse::{ExistOk, MissingOk},
 };
 use crate::{
-    agent, down,
+    agent,
+    datapath::Room,
+    down,
     error::{Context as _, Error, Result},
     instance::Instance,
     logs, say,
@@ -71,6 +74,9 @@ pub(super) struct SettingsArgs {
     /// Stations that the FDB holds
     #[arg(long, value_name = "N", default_value_t = DEFAULT_ENTRIES, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     fdb_size: u32,
+    /// Remote VTEPs that there can be, besides those that come by multicast groups of the underlay
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_NAMED, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_NAMED)))]
+    max_vteps: u32,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -127,7 +133,7 @@ impl From<SettingsArgs> for Settings {
                 Tc::Tcx => Some(TcHook::Tcx),
                 Tc::Clsact => Some(TcHook::Clsact),
             },
-            fdb_entries: args.fdb_size,
+            room: Room { stations: args.fdb_size, vteps: args.max_vteps },
         }
     }
 }

@@ -99,7 +99,8 @@ async fn planned(
 
 impl Check<'_> {
     fn room(state: &State) -> Result<()> {
-        let (stations, size) = (state.stations.len(), state.vtep.as_ref().map_or(0, |vtep| vtep.fdb_size));
+        let (stations, size) =
+            (state.stations.len(), state.vtep.as_ref().map_or(0, |vtep| vtep.room.stations));
         if stations <= size as usize {
             return Ok(());
         }

@@ -18,6 +18,7 @@ use overlay_common::{
 
 use super::state::{Created, Port, State, Tunnel, Vtep};
 use crate::{
+    datapath::Room,
     devices,
     error::Result,
     fdb::At,
@@ -79,7 +80,10 @@ impl Reader<'_> {
             xdp: if let Some(Role::Uplink(choice)) = xdp { choice } else { XdpChoice::Auto },
             merging: config.merging(),
             tc: config.tc(),
-            fdb_size: maps::fdb::size(self.instance)?,
+            room: Room {
+                stations: maps::fdb::size(self.instance)?,
+                vteps: maps::vteps::size(self.instance)?,
+            },
         })
     }
 

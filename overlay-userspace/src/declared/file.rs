@@ -53,6 +53,10 @@ pub struct Vtep {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<u32>", range(min = 1, max = 16_777_216))]
     pub fdb_size: Option<Word>,
+    /// Remote VTEPs that there is room for. By default 3071.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u32>", range(min = 1, max = 64_511))]
+    pub max_vteps: Option<Word>,
 }
 
 /// A device that faces a workload.

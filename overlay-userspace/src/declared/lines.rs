@@ -162,7 +162,8 @@ fn vtep_words(vtep: &Vtep) -> Words {
         ("xdp", write::xdp_word(vtep.xdp).to_owned()),
         ("tunnel-gro", write::merging_word(vtep.merging).to_owned()),
         ("tc", write::tc_word(vtep.tc).to_owned()),
-        ("fdb-size", vtep.fdb_size.to_string()),
+        ("fdb-size", vtep.room.stations.to_string()),
+        ("max-vteps", vtep.room.vteps.to_string()),
     ]
 }
 

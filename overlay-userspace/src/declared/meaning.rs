@@ -67,6 +67,7 @@ fn vtep(vtep: &file::Vtep) -> Result<Vtep, Fault> {
         ("tunnel-gro", &vtep.tunnel_gro),
         ("tc", &vtep.tc),
         ("fdb-size", &vtep.fdb_size),
+        ("max-vteps", &vtep.max_vteps),
     ];
     for (name, value) in choices {
         given.extend(value.iter().map(|value| (name, value)));
@@ -89,7 +90,7 @@ fn vtep(vtep: &file::Vtep) -> Result<Vtep, Fault> {
         xdp: settings.xdp,
         merging: settings.merging,
         tc: settings.tc.unwrap_or_else(default_tc),
-        fdb_size: settings.fdb_entries,
+        room: settings.room,
     })
 }
 

@@ -14,7 +14,7 @@ use overlay_common::{
     },
 };
 
-use crate::{fdb::At, neigh, port::Limits, trunk::VlanMap, tunnel, up};
+use crate::{datapath::Room, fdb::At, neigh, port::Limits, trunk::VlanMap, tunnel, up};
 
 /// What an instance is told. What it learns is no part of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,8 +50,8 @@ pub struct Vtep {
     pub merging: Merging,
     /// How TC programs are attached.
     pub tc: TcHook,
-    /// Stations that the FDB holds.
-    pub fdb_size: u32,
+    /// How much there is room for.
+    pub room: Room,
 }
 
 /// How a segment reaches a remote VTEP.
@@ -100,7 +100,7 @@ impl Vtep {
             xdp: self.xdp,
             merging: self.merging,
             tc: Some(self.tc),
-            fdb_entries: self.fdb_size,
+            room: self.room,
         }
     }
 

@@ -29,8 +29,10 @@ pub(crate) fn refuse_fixed(before: &Vtep, after: &Vtep) -> Result<()> {
         "port"
     } else if before.tc != after.tc {
         "tc"
-    } else if before.fdb_size != after.fdb_size {
+    } else if before.room.stations != after.room.stations {
         "fdb-size"
+    } else if before.room.vteps != after.room.vteps {
+        "max-vteps"
     } else {
         return Ok(());
     };

@@ -8,6 +8,7 @@ use overlay_common::{
         device::XdpChoice,
         fdb,
         segment::Segment,
+        vtep,
     },
 };
 
@@ -104,7 +105,8 @@ fn vtep_of(vtep: &Vtep) -> file::Vtep {
         xdp: (vtep.xdp != XdpChoice::Auto).then(|| word(xdp_word(vtep.xdp))),
         tunnel_gro: (vtep.merging != Merging::Auto).then(|| word(merging_word(vtep.merging))),
         tc: (vtep.tc != default_tc()).then(|| word(tc_word(vtep.tc))),
-        fdb_size: number(vtep.fdb_size, fdb::DEFAULT_ENTRIES),
+        fdb_size: number(vtep.room.stations, fdb::DEFAULT_ENTRIES),
+        max_vteps: number(vtep.room.vteps, vtep::DEFAULT_NAMED),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `STATS`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use aya::{
     maps::{MapData, PerCpuHashMap, PerCpuValues},
@@ -13,7 +13,7 @@ use overlay_common::{
 
 use super::{
     open,
-    table::{NOT_THERE, is_there},
+    table::{NOT_THERE, is_there, lacks_memory},
 };
 use crate::{
     error::{Context as _, Result},
@@ -48,13 +48,26 @@ pub fn read(instance: &Instance) -> Result<BTreeMap<(Vni, Option<VtepId>), Count
 pub fn start(instance: &Instance, vni: Vni, vtep: Option<VtepId>) -> Result<()> {
     let mut map: PerCpuHashMap<MapData, CountersKey, Counters> = open(instance, NAME)?;
     let cpus = nr_cpus().map_err(|(what, error)| crate::Error::failed(what, error))?;
-    let zeros =
-        PerCpuValues::try_from(vec![Counters::default(); cpus]).context(|| "cannot start to count")?;
-    match map.insert(CountersKey::new(vni, vtep), zeros, NOT_THERE) {
-        Err(error) if is_there(&error) => Ok(()),
-        started => started.context(|| format!("cannot write map {NAME}")),
+    let mut tries = 0;
+    loop {
+        let zeros =
+            PerCpuValues::try_from(vec![Counters::default(); cpus]).context(|| "cannot start to count")?;
+        match map.insert(CountersKey::new(vni, vtep), zeros, NOT_THERE) {
+            Err(error) if is_there(&error) => return Ok(()),
+            Err(error) if lacks_memory(&error) && tries < TRIES => {
+                tries += 1;
+                thread::sleep(PAUSE);
+            }
+            started => return started.context(|| format!("cannot write map {NAME}")),
+        }
     }
 }
+
+/// The kernel has few elements for all CPUs at hand, and makes more in the background: whoever starts to count for thousands
+/// has to wait for that, each so long,
+const PAUSE: Duration = Duration::from_millis(1);
+/// and so often.
+const TRIES: u32 = 1000;
 
 /// Stops to count for a segment, or for a remote VTEP in it.
 ///

@@ -6,12 +6,12 @@ use aya::{
 };
 use overlay_common::{
     header::eth,
-    maps::fdb::{FdbEntry, FdbKey, NAME, Placed, Placing, Removal, Swept},
+    maps::fdb::{FdbEntry, FdbKey, NAME, Placing, Removal, Report, Swept},
 };
 
 use super::Table;
 use crate::{
-    datapath::{self, FDB_PUT, FDB_REMOVE, FDB_SWEEP},
+    datapath::{self, FDB_EDIT, FDB_REMOVE, FDB_SWEEP},
     error::{Context as _, Error, Result},
     instance::Instance,
 };
@@ -35,27 +35,63 @@ pub fn size(instance: &Instance) -> Result<u32> {
     Ok(info.max_entries())
 }
 
-/// Removes the entries that `removal` describes, in one system call; how many there were.
+/// Removes the entries that `removal` describes; how many there were. Those of many stations are read and removed some hundred
+/// at a time: no CPU is kept from its packets for longer than that takes.
 ///
 /// # Errors
 ///
 /// Fails if the kernel does.
 pub fn remove(instance: &Instance, removal: Removal) -> Result<u32> {
+    if removal.station().is_some() {
+        return remove_one(instance, removal);
+    }
+    let mut placings = Vec::new();
+    open(instance)?.for_each(|key: &FdbKey, entry: &FdbEntry| {
+        if key.vni().is_some_and(|vni| removal.holds(vni, key.mac(), entry)) {
+            placings.push(Placing::removal(key.mac(), entry.standing()));
+        }
+    })?;
+    let editor = Editor::open(instance)?;
+    let mut left = &placings[..];
+    while !left.is_empty() {
+        left = &left[editor.run(left)?.done()..];
+    }
+    u32::try_from(placings.len()).context(|| format!("cannot count the entries of map {NAME}"))
+}
+
+fn remove_one(instance: &Instance, removal: Removal) -> Result<u32> {
     match run(&datapath::classifier(instance, FDB_REMOVE)?, FDB_REMOVE, bytemuck::bytes_of(&removal))? {
         u32::MAX => Err(misunderstood(FDB_REMOVE)),
         removed => Ok(removed),
     }
 }
 
-/// Puts an entry, whatever was learned of its station. Where the map is full, a learned entry makes way. One try: it ends
-/// whatever programs on other CPUs do, and may fail for that.
-///
-/// # Errors
-///
-/// Fails if the kernel does.
-pub fn put(instance: &Instance, placing: &Placing) -> Result<Placed> {
-    let code = run(&datapath::classifier(instance, FDB_PUT)?, FDB_PUT, bytemuck::bytes_of(placing))?;
-    Placed::from_code(code).ok_or_else(|| misunderstood(FDB_PUT))
+/// The program that puts entries, whatever was learned of their stations, and removes some.
+pub struct Editor {
+    program: SchedClassifier,
+}
+
+impl Editor {
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is gone.
+    pub fn open(instance: &Instance) -> Result<Self> {
+        Ok(Self { program: datapath::classifier(instance, FDB_EDIT)? })
+    }
+
+    /// Puts entries or removes them, in one system call for [`Placing::MOST`] of them, the others are left. Where the map is
+    /// full, a learned entry makes way for one. It ends whatever programs on other CPUs do, and may come less far for that.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub fn run(&self, placings: &[Placing]) -> Result<Report> {
+        let placings = &placings[..placings.len().min(Placing::MOST)];
+        let code = run(&self.program, FDB_EDIT, bytemuck::cast_slice(placings))?;
+        Report::from_code(code).ok_or_else(|| misunderstood(FDB_EDIT))
+    }
 }
 
 /// Removes the stations that have aged, of `learned` of those that are learned, a few at a time: no CPU is kept from its
@@ -97,7 +133,7 @@ pub(super) fn misunderstood(name: &str) -> Error {
 ///
 /// Fails if the kernel does.
 pub fn purge(instance: &Instance, removal: Removal) -> Result<()> {
-    // A walk misses an entry if the kernel uses the memory of a removed one again meanwhile.
+    // An entry that changed after it was read is still there.
     while remove(instance, removal)? > 0 {}
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Typed handles on the pinned maps, named after what `overlay-common` calls them.
 
 pub mod admitted;
+mod batch;
 pub mod config;
 pub mod counters;
 pub mod drops;
@@ -42,11 +43,15 @@ use crate::{
     instance::Instance,
 };
 
+/// Opens a pinned map.
+fn data(instance: &Instance, name: &str) -> Result<MapData> {
+    MapData::from_pin(instance.maps().join(name))
+        .context(|| format!("cannot open map {name} of instance {}", instance.name()))
+}
+
 /// Opens a pinned map as whatever it has to be.
 fn open<T: TryFrom<Map, Error = MapError>>(instance: &Instance, name: &str) -> Result<T> {
-    let path = instance.maps().join(name);
-    MapData::from_pin(&path)
-        .and_then(Map::from_map_data)
+    Map::from_map_data(data(instance, name)?)
         .and_then(T::try_from)
         .context(|| format!("cannot open map {name} of instance {}", instance.name()))
 }

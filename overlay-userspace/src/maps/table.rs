@@ -1,11 +1,15 @@
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use aya::{
     Pod,
-    maps::{HashMap, MapData, MapError},
+    maps::{HashMap, Map, MapData, MapError},
 };
 
-use super::open;
+use super::{batch, data};
 use crate::{
     error::{Context as _, Error, Result},
     instance::Instance,
@@ -19,12 +23,17 @@ const BPF_F_NO_PREALLOC: u32 = 1;
 pub struct Table<K, V> {
     name: &'static str,
     map: HashMap<MapData, K, V>,
+    fd: OwnedFd,
 }
 
 impl<K: Pod, V: Pod> Table<K, V> {
     /// Opens the map of that name.
     pub(super) fn open(instance: &Instance, name: &'static str) -> Result<Self> {
-        Ok(Self { name, map: open(instance, name)? })
+        let what = || format!("cannot open map {name} of instance {}", instance.name());
+        let data = data(instance, name)?;
+        let fd = data.fd().as_fd().try_clone_to_owned().context(what)?;
+        let map = Map::from_map_data(data).and_then(HashMap::try_from).context(what)?;
+        Ok(Self { name, map, fd })
     }
 
     /// Makes a map that no program reads, and pins it; it takes memory as entries come.
@@ -77,6 +86,30 @@ impl<K: Pod, V: Pod> Table<K, V> {
         }
     }
 
+    /// Calls `visit` with each entry, in any order. The programs may change the map meanwhile: what is there all along comes
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub fn for_each(&self, mut visit: impl FnMut(&K, &V)) -> Result<()> {
+        let visit_all =
+            |keys: &[K], values: &[V]| keys.iter().zip(values).for_each(|(key, value)| visit(key, value));
+        batch::for_each(self.fd.as_fd(), visit_all).context(|| format!("cannot read map {}", self.name))
+    }
+
+    /// How many entries there are.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub fn count(&self) -> Result<usize> {
+        let mut count = 0;
+        batch::for_each(self.fd.as_fd(), |keys: &[K], _: &[V]| count += keys.len())
+            .context(|| format!("cannot read map {}", self.name))?;
+        Ok(count)
+    }
+
     /// Removes a key; `false` if it was not there.
     ///
     /// # Errors
@@ -101,7 +134,9 @@ impl<K: Pod + Ord, V: Pod> Table<K, V> {
     ///
     /// Fails if the kernel does.
     pub fn entries(&self) -> Result<BTreeMap<K, V>> {
-        self.map.iter().collect::<Result<_, _>>().context(|| format!("cannot read map {}", self.name))
+        let mut all = Vec::new();
+        self.for_each(|key, value| all.push((*key, *value)))?;
+        Ok(all.into_iter().collect())
     }
 }
 
@@ -122,6 +157,11 @@ pub enum Added {
 /// Whether the kernel refused an entry because it is there.
 pub(super) fn is_there(error: &MapError) -> bool {
     matches!(error, MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::EEXIST))
+}
+
+/// Whether the kernel had no memory for an entry at hand (`ENOMEM`).
+pub(super) fn lacks_memory(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::ENOMEM))
 }
 
 /// Whether the kernel refused an entry because there are as many as there can be (`E2BIG`).

@@ -1,15 +1,17 @@
 //! `VTEPS`.
 
-use aya::maps::{Array, MapData};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use aya::maps::{Array, Map, MapData, MapInfo};
 use overlay_common::{
     UnderlayAddr, VtepId,
     maps::{
         admitted, member,
-        vtep::{MAX_ENTRIES, NAME, Vtep},
+        vtep::{self, NAME, Vtep},
     },
 };
 
-use super::{Added, Table, open, vtep_ids};
+use super::{Added, Table, batch, data, vtep_ids};
 use crate::{
     error::{Context as _, Error, Result},
     instance::Instance,
@@ -18,6 +20,7 @@ use crate::{
 /// The remote VTEPs, and `VTEP_IDS`, by which they are found.
 pub struct Vteps {
     map: Array<MapData, Vtep>,
+    fd: OwnedFd,
     ids: Table<UnderlayAddr, u32>,
 }
 
@@ -28,7 +31,22 @@ impl Vteps {
     ///
     /// Fails if it is gone.
     pub fn open(instance: &Instance) -> Result<Self> {
-        Ok(Self { map: open(instance, NAME)?, ids: vtep_ids(instance)? })
+        let what = || format!("cannot open map {NAME}");
+        let data = data(instance, NAME)?;
+        let fd = data.fd().as_fd().try_clone_to_owned().context(what)?;
+        let map = Map::from_map_data(data).and_then(Array::try_from).context(what)?;
+        Ok(Self { map, fd, ids: vtep_ids(instance)? })
+    }
+
+    /// All slots, by id, those that are empty included.
+    fn slots(&self) -> Result<Vec<(VtepId, Vtep)>> {
+        let mut slots = Vec::new();
+        let visit = |keys: &[u32], values: &[Vtep]| {
+            let id = |key: u32| u16::try_from(key).ok().and_then(VtepId::new);
+            slots.extend(keys.iter().zip(values).filter_map(|(key, vtep)| Some((id(*key)?, *vtep))));
+        };
+        batch::for_each(self.fd.as_fd(), visit).context(|| format!("cannot read map {NAME}"))?;
+        Ok(slots)
     }
 
     /// The VTEP with that id, if there is one.
@@ -47,15 +65,9 @@ impl Vteps {
     ///
     /// Fails if the kernel does.
     pub fn all(&self) -> Result<Vec<(VtepId, Vtep)>> {
-        let mut all = Vec::new();
-        for (remote, id) in self.ids.entries()? {
-            let Some(id) = member::id(id) else { continue };
-            if let Some(vtep) = self.get(id)?.filter(|vtep| vtep.remote() == remote) {
-                all.push((id, vtep));
-            }
-        }
-        all.sort_unstable_by_key(|(id, _)| *id);
-        Ok(all)
+        let listed = self.ids.entries()?;
+        let is_listed = |id: VtepId, vtep: &Vtep| listed.get(&vtep.remote()) == Some(&id.index());
+        Ok(self.slots()?.into_iter().filter(|(id, vtep)| vtep.is_some() && is_listed(*id, vtep)).collect())
     }
 
     /// The VTEP at `remote` and its id, if there is one.
@@ -74,12 +86,12 @@ impl Vteps {
     ///
     /// Fails if there are as many as there can be.
     pub fn free(&self) -> Result<VtepId> {
-        for id in ids().filter(|id| !admitted::is_one(*id)) {
-            if self.get(id)?.is_none() {
-                return Ok(id);
-            }
-        }
-        Err(Error::Failed(format!("map {NAME} is full; remove tunnels first")))
+        let is_free = |(id, vtep): &(VtepId, Vtep)| !vtep.is_some() && !admitted::is_one(*id);
+        self.slots()?.into_iter().find(is_free).map(|(id, _)| id).ok_or_else(|| {
+            Error::Failed(format!(
+                "map {NAME} is full; remove tunnels first, or take `overlay up --max-vteps`"
+            ))
+        })
     }
 
     /// Writes the VTEP with that id, first how it is found: an id that nothing came of does not count.
@@ -137,17 +149,17 @@ impl Vteps {
     ///
     /// Fails if the kernel does.
     pub fn of(&self, remote: UnderlayAddr) -> Result<Vec<VtepId>> {
-        let mut all = Vec::new();
-        for id in ids() {
-            if self.get(id)?.is_some_and(|vtep| vtep.remote() == remote) {
-                all.push(id);
-            }
-        }
-        Ok(all)
+        let is_it = |(id, vtep): (VtepId, Vtep)| (vtep.remote() == remote).then_some(id);
+        Ok(self.slots()?.into_iter().filter_map(is_it).collect())
     }
 }
 
-/// Every id there can be.
-fn ids() -> impl Iterator<Item = VtepId> {
-    (1..u16::try_from(MAX_ENTRIES).unwrap_or(u16::MAX)).filter_map(VtepId::new)
+/// How many remote VTEPs commands can name.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn size(instance: &Instance) -> Result<u32> {
+    let info = MapInfo::from_pin(instance.maps().join(NAME)).context(|| format!("cannot open map {NAME}"))?;
+    Ok(vtep::named(info.max_entries()))
 }

@@ -5,6 +5,13 @@ use super::FdbEntry;
 /// Ticks are 2^27 nanoseconds, an eighth of a second: 32 bits of them last for 18 years.
 pub(super) const TICK_SHIFT: u32 = 27;
 
+/// Marks a time as that until which a station stays where it is. The other bits of such times, and of those of windows, are
+/// those of ticks that last for 9 years; they are compared modulo that.
+pub(super) const FROZEN: u32 = 1 << 31;
+
+/// These other bits.
+const TIME: u32 = FROZEN - 1;
+
 /// When a station flaps: it moved `moves` times within `window` seconds of the first of those moves. RFC 7432, section
 /// 15.1, calls that a duplicate MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +46,7 @@ impl FdbEntry {
             return false;
         }
         // `recent` stays until the station thaws, so that another CPU that is about to move it freezes it too.
-        self.frozen = tick(now) + ticks(rule.freeze);
+        self.window = (tick(now) + ticks(rule.freeze)) & TIME | FROZEN;
         true
     }
 
@@ -49,8 +56,7 @@ impl FdbEntry {
         self.moves = self.moves.wrapping_add(1);
         let recent = self.recent(rule, now);
         if recent == 0 {
-            self.window = tick(now);
-            self.frozen = 0;
+            self.window = tick(now) & TIME;
         }
         self.recent = recent.saturating_add(1);
         rule.moves != 0 && self.recent == rule.moves
@@ -61,7 +67,7 @@ impl FdbEntry {
     pub const fn forget_moves(&mut self) {
         self.moves = 0;
         self.recent = 0;
-        self.frozen = 0;
+        self.window = 0;
     }
 
     /// Whether the station moves too often.
@@ -74,7 +80,7 @@ impl FdbEntry {
     #[inline(always)]
     #[must_use]
     pub const fn is_frozen(&self, rule: FlapRule, now: u64) -> bool {
-        rule.freeze != 0 && tick(now) < self.frozen
+        rule.freeze != 0 && self.frozen_ticks(now) != 0
     }
 
     /// Seconds that the station still stays where it is, rounded up.
@@ -83,28 +89,47 @@ impl FdbEntry {
         if !self.is_frozen(rule, now) {
             return 0;
         }
-        (((self.frozen - tick(now)) as u64) << TICK_SHIFT).div_ceil(NANOSECONDS) as u32
+        ((self.frozen_ticks(now) as u64) << TICK_SHIFT).div_ceil(NANOSECONDS) as u32
+    }
+
+    /// Ticks that it still stays where it is.
+    #[inline(always)]
+    const fn frozen_ticks(&self, now: u64) -> u32 {
+        let left = self.window.wrapping_sub(tick(now)) & TIME;
+        if self.window & FROZEN == 0 || left > LONGEST { 0 } else { left }
     }
 
     /// Moves in the window that is open at `now`. One ends with its time, or when a station that was frozen thaws.
     #[inline(always)]
     const fn recent(&self, rule: FlapRule, now: u64) -> u16 {
-        let is_over = self.frozen != 0 || tick(now).wrapping_sub(self.window) >= ticks(rule.window);
+        let open_for = tick(now).wrapping_sub(self.window) & TIME;
+        let is_over = self.window & FROZEN != 0 || open_for >= ticks(rule.window);
         if is_over && !self.is_frozen(rule, now) { 0 } else { self.recent }
     }
 }
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
+/// The longest time in ticks, half of all there are: four years.
+const LONGEST: u32 = TIME / 2;
+
+/// The tick that a time is in, both from the same beginning.
 #[inline(always)]
-const fn tick(now: u64) -> u32 {
+pub(super) const fn tick(now: u64) -> u32 {
     (now >> TICK_SHIFT) as u32
 }
 
-/// At least so many seconds in ticks.
+/// The time at which a tick ends.
+#[inline(always)]
+pub(super) const fn end_of(tick: u32) -> u64 {
+    (tick as u64 + 1) << TICK_SHIFT
+}
+
+/// At least so many seconds in ticks, or the longest time there is.
 #[inline(always)]
 const fn ticks(seconds: u32) -> u32 {
-    ((seconds as u64 * NANOSECONDS) >> TICK_SHIFT) as u32 + 2
+    let ticks = ((seconds as u64 * NANOSECONDS) >> TICK_SHIFT) + 2;
+    if ticks > LONGEST as u64 { LONGEST } else { ticks as u32 }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! Which entries to remove: what the program `fdb_remove` is asked.
+//! Which entries to remove.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::{FdbEntry, FdbKey, Origin, Place};
 use crate::{IfIndex, MacAddr, Vni, VtepId};
 
-/// Which entries to remove: those that all conditions hold of. The program `fdb_remove` gets it as the bytes of a frame,
-/// behind an Ethernet header, and returns how many it removed.
+/// Which entries to remove: those that all conditions hold of. The program `fdb_remove` gets one that is about a single station
+/// as the bytes of a frame, behind an Ethernet header, and returns how many it removed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Removal {
