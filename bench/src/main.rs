@@ -7,6 +7,7 @@ mod cli;
 mod cost;
 mod cpus;
 mod figure;
+mod live;
 mod peer;
 mod probe;
 mod programs;
@@ -47,7 +48,8 @@ fn perform(options: &Options) -> Result<()> {
     }
     stop::watch()?;
     let cpus = Cpus::choose()?;
-    let results = rounds::run(&plan, cpus)?;
+    let mut results = rounds::run(&plan, cpus)?;
+    live::measure(&plan, cpus, &mut results)?;
     let cost = cost::measure(&plan, cpus)?;
     report::report(&Run { plan: &plan, cpus, results: &results, cost: &cost }, options)
 }
