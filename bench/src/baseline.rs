@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cli::Plan,
     figure::{Better, Figure},
+    live,
     peer::Peer,
     results::{Key, Results},
     setting::Outer,
@@ -174,9 +175,14 @@ impl Baseline {
 impl Ratio {
     /// What it is about, if the plan has it.
     fn key(&self, plan: &Plan) -> Option<(Key, Peer)> {
-        let peer = |name: &str| plan.peers.iter().copied().find(|peer| peer.name() == name);
-        let setting = plan.settings.iter().copied().find(|setting| setting.to_string() == self.setting)?;
-        let mut figures = plan.probes.iter().flat_map(|probe| probe.figures().iter().copied());
+        let is_live = self.figure == Figure::LiveFrames.name();
+        // Those on live frames are not chosen.
+        let peers = if is_live && plan.live { &live::PEERS[..] } else { &plan.peers[..] };
+        let settings = if is_live && plan.live { &[live::SETTING][..] } else { &plan.settings[..] };
+        let peer = |name: &str| peers.iter().copied().find(|peer| peer.name() == name);
+        let setting = settings.iter().copied().find(|setting| setting.to_string() == self.setting)?;
+        let live = plan.live.then_some(Figure::LiveFrames);
+        let mut figures = plan.probes.iter().flat_map(|probe| probe.figures().iter().copied()).chain(live);
         let figure = figures.find(|figure| figure.name() == self.figure)?;
         Some(((setting, peer(&self.peer)?, figure), peer(&self.against)?))
     }
@@ -209,6 +215,7 @@ mod tests {
             outer: Outer::Ipv4,
             peers: vec![Peer::Kernel, Peer::Floor, Peer::OURS],
             probes: vec![Probe::Tcp1, Probe::Rr],
+            live: false,
             cost: false,
             scale: false,
             rounds: 1,

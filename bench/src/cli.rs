@@ -36,7 +36,7 @@ pub(crate) struct Options {
     /// Peers [default: all; with --quick kernel, floor, ours-off]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER")]
     peer: Vec<Peer>,
-    /// What to measure [default: all; with --quick tcp1, udp64, rr, cost]
+    /// What to measure [default: all; with --quick tcp1, udp64, rr, xdp, cost]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
     only: Vec<What>,
     /// What a million stations, ten thousand remote VTEPs and ten thousand segments cost, and nothing else
@@ -63,6 +63,7 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Probe(Probe),
+    Live,
     Cost,
 }
 
@@ -75,6 +76,7 @@ impl ValueEnum for What {
             Self::Probe(Probe::Rr),
             Self::Probe(Probe::RrLoad),
             Self::Probe(Probe::Crr),
+            Self::Live,
             Self::Cost,
         ]
     }
@@ -82,6 +84,10 @@ impl ValueEnum for What {
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
         match self {
             Self::Probe(probe) => probe.to_possible_value(),
+            Self::Live => Some(clap::builder::PossibleValue::new("xdp").help(
+                "Tunnel packets that one CPU takes from an uplink's XDP hook to a workload, of ours with native XDP, of \
+                 the kernel's device and of a redirect alone",
+            )),
             Self::Cost => Some(clap::builder::PossibleValue::new("cost").help(
                 "Nanoseconds of each program on each of its paths, and of those that run under traffic",
             )),
@@ -100,6 +106,8 @@ pub(crate) struct Plan {
     pub(crate) peers: Vec<Peer>,
     /// Measurements of each.
     pub(crate) probes: Vec<Probe>,
+    /// Whether XDP is measured on live frames.
+    pub(crate) live: bool,
     /// Whether programs are measured by themselves.
     pub(crate) cost: bool,
     /// How often.
@@ -131,8 +139,9 @@ impl Options {
         };
         let chosen = self.only.iter().filter_map(|what| match what {
             What::Probe(probe) => Some(*probe),
-            What::Cost => None,
+            What::Live | What::Cost => None,
         });
+        let is_chosen = |what| self.only.is_empty() || self.only.contains(&what);
         Plan {
             settings: or_else(&self.setting, Setting::value_variants()),
             outer: self.outer,
@@ -142,7 +151,8 @@ impl Options {
                 (false, true) => probes.to_vec(),
                 (false, false) => once_each(chosen),
             },
-            cost: !self.scale && (self.only.is_empty() || self.only.contains(&What::Cost)),
+            live: !self.scale && is_chosen(What::Live),
+            cost: !self.scale && is_chosen(What::Cost),
             scale: self.scale,
             rounds: self.rounds.unwrap_or(if self.quick { 2 } else { 5 }),
             seconds: self.seconds.unwrap_or(if self.quick { 1 } else { 2 }),
@@ -184,7 +194,7 @@ mod tests {
     fn without_words_everything_is_measured() {
         let plan = plan(&[]);
         assert_eq!((plan.settings.len(), plan.peers.len(), plan.probes.len()), (2, 6, 6));
-        assert!(plan.cost && plan.rounds == 5);
+        assert!(plan.live && plan.cost && plan.rounds == 5);
     }
 
     #[test]
@@ -206,6 +216,8 @@ mod tests {
     fn words_go_before_quick() {
         let plan = plan(&["--quick", "--rounds", "3", "--only", "cost"]);
         assert_eq!((plan.rounds, plan.seconds), (3, 1));
-        assert!(plan.probes.is_empty() && plan.cost);
+        assert!(plan.probes.is_empty() && plan.cost && !plan.live);
+        let live = super::tests::plan(&["--only", "xdp"]);
+        assert!(live.probes.is_empty() && live.live && !live.cost);
     }
 }

@@ -33,6 +33,8 @@ pub(crate) enum Figure {
     LoadedRequestsP99,
     /// Connections that were made, used for one request, and closed.
     Connections,
+    /// Tunnel packets that one CPU takes out of a NIC's hands and to the workload, by XDP.
+    LiveFrames,
 }
 
 /// Which values are good.
@@ -62,6 +64,7 @@ impl Figure {
             Self::LoadedRequestsP50 => "rr-load-p50",
             Self::LoadedRequestsP99 => "rr-load-p99",
             Self::Connections => "crr",
+            Self::LiveFrames => "xdp",
         }
     }
 
@@ -72,6 +75,7 @@ impl Figure {
             Self::Tcp1Cpu | Self::Tcp4Cpu => "Gbit/CPU-s",
             Self::Udp64 => "kpps",
             Self::Udp64Cpu => "kpackets/CPU-s",
+            Self::LiveFrames => "Mpps",
             Self::Requests | Self::LoadedRequests | Self::Connections => "1/s",
             Self::RequestsP50 | Self::RequestsP99 | Self::LoadedRequestsP50 | Self::LoadedRequestsP99 => "µs",
         }
@@ -100,6 +104,7 @@ impl Figure {
             Self::LoadedRequestsP50 => "p50 under load",
             Self::LoadedRequestsP99 => "p99 under load",
             Self::Connections => "connections",
+            Self::LiveFrames => "XDP, 1 CPU",
         }
     }
 }

@@ -7,6 +7,7 @@ mod cli;
 mod cost;
 mod cpus;
 mod figure;
+mod live;
 mod peer;
 mod probe;
 mod programs;
@@ -48,7 +49,8 @@ fn perform(options: &Options) -> Result<()> {
     }
     stop::watch()?;
     let cpus = Cpus::choose()?;
-    let results = rounds::run(&plan, cpus)?;
+    let mut results = rounds::run(&plan, cpus)?;
+    live::measure(&plan, cpus, &mut results)?;
     let cost = cost::measure(&plan, cpus)?;
     let scale = if plan.scale { scale::measure(&plan)? } else { Scale::default() };
     report::report(&Run { plan: &plan, cpus, results: &results, cost: &cost, scale: &scale }, options)

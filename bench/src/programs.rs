@@ -3,7 +3,8 @@
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    programs::{SchedClassifier, TcAttachType, Xdp},
+    maps::PerCpuArray,
+    programs::{SchedClassifier, TcAttachType, Xdp, XdpMode},
 };
 use overlay_tests::netns::NetNs;
 
@@ -70,6 +71,29 @@ impl Programs {
             program.load().with_context(|| format!("the program {name}"))?;
         }
         Ok(program)
+    }
+
+    /// Loads an XDP program and puts it on a device, in its driver.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses it.
+    pub(crate) fn attach_xdp(&mut self, name: &str, netns: &NetNs, device: &str) -> Result<()> {
+        let program = self.xdp(name)?;
+        netns.enter(|| {
+            program.attach(device, XdpMode::Driver).map(drop).with_context(|| format!("{name} on {device}"))
+        })
+    }
+
+    /// How many frames the program `count` has seen.
+    ///
+    /// # Errors
+    ///
+    /// When its map is not there.
+    pub(crate) fn counted(&self) -> Result<u64> {
+        let map = self.ebpf.map("COUNTED").context("no counter")?;
+        let counted: PerCpuArray<_, u64> = map.try_into()?;
+        Ok(counted.get(&0, 0)?.iter().sum())
     }
 
     /// Loads a TC program and puts it on the ingress of a device.

@@ -76,7 +76,7 @@ fn in_setting(
 }
 
 /// Takes all down, whatever fails.
-fn take_down(sites: Vec<(Peer, Site<'_>)>) -> Result<()> {
+pub(crate) fn take_down<'a>(sites: impl IntoIterator<Item = (Peer, Site<'a>)>) -> Result<()> {
     let mut outcome = Ok(());
     for (peer, site) in sites {
         let down = site.down().with_context(|| format!("taking down {peer}"));
@@ -86,7 +86,7 @@ fn take_down(sites: Vec<(Peer, Site<'_>)>) -> Result<()> {
 }
 
 /// Each round starts with another peer, so that none is always the first after a pause.
-fn rotated<T>(all: &[T], round: usize) -> impl Iterator<Item = &T> {
+pub(crate) fn rotated<T>(all: &[T], round: usize) -> impl Iterator<Item = &T> {
     all.iter().cycle().skip(round % all.len().max(1)).take(all.len())
 }
 

@@ -68,6 +68,31 @@ fn one_round_has_figures_ratios_and_targets_and_leaves_nothing() -> Result<()> {
 }
 
 #[test]
+fn live_frames_of_three_peers_have_ratios_and_targets() -> Result<()> {
+    let mut command = bench(&["--rounds", "1", "--seconds", "1", "--only", "xdp", "--json", "-"])?;
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let process = child.id();
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let document: Value = serde_json::from_slice(&output.stdout)?;
+    let rows = document["figures"].as_array().context("no figures")?;
+    ensure!(rows.len() == 3, "{rows:?}");
+    for row in rows {
+        ensure!(row["figure"] == "xdp" && row["unit"] == "Mpps", "{row}");
+        ensure!(ratio(row, "to_kernel")? > 0.0 && ratio(row, "to_floor")? > 0.0, "{row}");
+    }
+    let targets = document["targets"].as_array().context("no targets")?;
+    let measured: Vec<_> = targets.iter().filter(|target| target["measured"].is_number()).collect();
+    ensure!(measured.len() == 2, "{measured:?}");
+    for target in measured {
+        ensure!(target["figure"] == "xdp" && target["ours"] == "ours-native", "{target}");
+    }
+    let left = namespaces_of(process)?;
+    ensure!(left.is_empty(), "left behind: {left:?}");
+    Ok(())
+}
+
+#[test]
 fn what_is_amiss_is_told_in_one_line_before_anything_is_measured() -> Result<()> {
     for (arguments, what) in [
         (&["--check", "/nonexistent.toml"][..], "reading /nonexistent.toml"),

@@ -25,7 +25,7 @@ use crate::{
     clock, examine,
     frame::Frame,
     maps::{fdb, flood, jumps, notices, segments, vteps},
-    packet::Packet as _,
+    packet::Packet,
     skb::Skb,
     too_big,
     verdict::Outcome,
@@ -34,11 +34,11 @@ use crate::{
 /// Bytes that hold every header up to the end of TCP's fixed one, whatever the options of IPv4.
 const HEADERS_LEN: u32 = (eth::LEN + ipv4::MAX_LEN + tcp::LEN) as u32;
 
-/// Whether a frame is one of a TCP handshake; one whose headers cannot be read in place may be.
+/// Whether a frame is one of a TCP handshake; one whose headers cannot be read in place may be. Its IP header is at `network`.
 #[inline(always)]
-pub(crate) fn is_handshake(skb: &Skb, frame: &Frame) -> bool {
-    match tcp_at(skb, frame) {
-        Ok(Some((at, _))) => skb.get(at).is_none_or(tcp::is_syn),
+pub(crate) fn is_handshake(packet: &impl Packet, network: usize, frame: &Frame) -> bool {
+    match tcp_at(packet, network, frame) {
+        Ok(Some((at, _))) => packet.get(at).is_none_or(tcp::is_syn),
         Ok(None) => false,
         Err(()) => true,
     }
@@ -47,18 +47,18 @@ pub(crate) fn is_handshake(skb: &Skb, frame: &Frame) -> bool {
 /// Where the TCP header of a frame is, if it is TCP, and bytes of IP and TCP header without options, which an MSS does not
 /// count. `Err`: the IP header cannot be read in place.
 #[inline(always)]
-fn tcp_at(skb: &Skb, frame: &Frame) -> Result<Option<(usize, u32)>, ()> {
+fn tcp_at(packet: &impl Packet, network: usize, frame: &Frame) -> Result<Option<(usize, u32)>, ()> {
     match frame.payload() {
         Payload::Ipv4 => {
-            let ip = skb.get::<Ipv4Hdr>(eth::LEN).ok_or(())?;
+            let ip = packet.get::<Ipv4Hdr>(network).ok_or(())?;
             let is_tcp = ip.proto == IpProto::Tcp as u8 && ipv4::fragment(ip) != Fragment::Later;
-            let at = ipv4::header_len(ip).filter(|_| is_tcp).map(|len| eth::LEN + len);
+            let at = ipv4::header_len(ip).filter(|_| is_tcp).map(|len| network + len);
             Ok(at.map(|at| (at, (ipv4::LEN + tcp::LEN) as u32)))
         }
         Payload::Ipv6 => {
-            let ip = skb.get::<Ipv6Hdr>(eth::LEN).ok_or(())?;
+            let ip = packet.get::<Ipv6Hdr>(network).ok_or(())?;
             let is_tcp = ip.next_hdr == IpProto::Tcp as u8;
-            Ok(is_tcp.then_some((eth::LEN + ipv6::LEN, (ipv6::LEN + tcp::LEN) as u32)))
+            Ok(is_tcp.then_some((network + ipv6::LEN, (ipv6::LEN + tcp::LEN) as u32)))
         }
         Payload::Vlan | Payload::Other => Ok(None),
     }
@@ -112,7 +112,7 @@ fn clamp(
 ) -> Result<(), DropReason> {
     // A short frame stays as it is, and is judged by the bytes that it has.
     let _ = skb.pull(HEADERS_LEN.min(skb.len()));
-    let Ok(Some((at, headers))) = tcp_at(skb, frame) else {
+    let Ok(Some((at, headers))) = tcp_at(skb, eth::LEN, frame) else {
         return Ok(());
     };
     let most = match segment.clamp_mss() {

@@ -31,13 +31,16 @@ pub(crate) fn change(
     payload: Payload,
     outer_tos: u8,
 ) -> Result<Change, DropReason> {
+    const NOTHING: Change = Change { from: [0; 2], to: [0; 2] };
+    if !ecn::matters(outer_tos) {
+        return Ok(NOTHING);
+    }
     let mut bytes = [0; traits::LOOKED_AT];
     // What has no IP header says nothing of congestion.
-    if !ecn::matters(outer_tos)
-        || packet.load(network, &mut bytes, traits::LOOKED_AT).is_err()
+    if packet.load(network, &mut bytes, traits::LOOKED_AT).is_err()
         || Traits::read(payload, &bytes) == Traits::NONE
     {
-        return Ok(Change { from: [0; 2], to: [0; 2] });
+        return Ok(NOTHING);
     }
     let tos = Traits::read(payload, &bytes).tos();
     let flip = (ecn::decapsulate(outer_tos, tos)? ^ tos) & ecn::MASK;

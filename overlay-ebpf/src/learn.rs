@@ -26,18 +26,23 @@ pub(crate) fn learn(skb: &Skb, vni: Vni, segment: &Segment, source: MacAddr, pla
     if !segment.learning() {
         return true;
     }
-    match fdb::entry_mut(vni, source) {
-        Some(entry) if entry.is_at(vni, place) => {
-            if now.saturating_sub(entry.last_seen()) > RENEW_NS && entry.origin() == Origin::Learned {
-                entry.touch(now);
-            }
-            true
-        }
-        _ => {
-            let sighting = Sighting { skb, vni, source, place, now };
-            let news = sighting::judge(&sighting);
-            sighting::follow_up(&sighting, news);
-            false
-        }
+    if is_known_at(vni, source, place, now) {
+        return true;
     }
+    let sighting = Sighting { skb, vni, source, place, now };
+    let news = sighting::judge(&sighting);
+    sighting::follow_up(&sighting, news);
+    false
+}
+
+/// Whether a station is known to be at `place`; then its frame from there has been noted.
+#[inline(always)]
+pub(crate) fn is_known_at(vni: Vni, source: MacAddr, place: Place, now: u64) -> bool {
+    let Some(entry) = fdb::entry_mut(vni, source).filter(|entry| entry.is_at(vni, place)) else {
+        return false;
+    };
+    if now.saturating_sub(entry.last_seen()) > RENEW_NS && entry.origin() == Origin::Learned {
+        entry.touch(now);
+    }
+    true
 }

@@ -50,8 +50,10 @@ mod mark;
 mod message_sum;
 mod neighbour;
 mod next_hop;
+mod open_sum;
 mod packet;
 mod path_mtu;
+mod pattern;
 mod place;
 mod reclaim;
 mod redirect;
@@ -70,11 +72,13 @@ mod vlan;
 use aya_ebpf::{
     bindings::{
         TC_ACT_SHOT, TC_ACT_UNSPEC,
-        xdp_action::{XDP_DROP, XDP_PASS},
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT},
     },
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
+
+use overlay_common::DropReason;
 
 use crate::{
     from_uplink_xdp::Early,
@@ -209,18 +213,18 @@ fn from_listener(_context: TcContext) -> i32 {
     act(Err(overlay_common::DropReason::Stray))
 }
 
-/// XDP on an uplink: takes outer headers off early, where that is safe. Takes packets in several buffers, so that it can be
+/// XDP on an uplink: takes outer headers off early, where that is safe, and feeds ports that are so set. Takes packets in several buffers, so that it can be
 /// on a device with a large MTU.
 #[xdp(frags)]
 fn from_uplink_xdp(context: XdpContext) -> u32 {
-    strip(&context)
+    act_early(from_uplink_xdp::handle::<true>(&context))
 }
 
 /// The same for the generic hook, which copies packets for a program that takes several buffers, and then forgets the
 /// length of their Ethernet header, so that TC finds it cut off (Linux 6.18, `netif_skb_check_for_xdp`).
 #[xdp]
 fn from_uplink_xdp_generic(context: XdpContext) -> u32 {
-    strip(&context)
+    act_early(from_uplink_xdp::handle::<false>(&context))
 }
 
 /// Removes an FDB entry, so that the counts of what is learned stay right. Commands run it, no hook does. The "frame" is an
@@ -251,12 +255,18 @@ fn neigh_edit(context: TcContext) -> i32 {
     neighbour::edit(&Skb::new(context)).map_or(-1, |done| done as i32)
 }
 
+/// What the kernel shall do with a packet before TC has it.
 #[inline(always)]
-fn strip(context: &XdpContext) -> u32 {
-    match from_uplink_xdp::handle(context) {
+fn act_early(outcome: Early) -> u32 {
+    match outcome {
         Early::Untouched | Early::Stripped => XDP_PASS,
+        Early::Redirected => XDP_REDIRECT,
         Early::Broken => {
-            drops::count(overlay_common::DropReason::DecapFailed);
+            drops::count(DropReason::DecapFailed);
+            XDP_DROP
+        }
+        Early::Refused => {
+            drops::count(DropReason::RedirectFailed);
             XDP_DROP
         }
     }

@@ -7,7 +7,7 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    admitted, ageing, answers, bum_rate, config, counters, drops, fdb, flood, flow, jump, jump::Jump,
+    admitted, ageing, answers, bum_rate, config, counters, drops, early, fdb, flood, flow, jump, jump::Jump,
     learned, learned::LearnedKey, mdb, member, neighbour, next_hop, notices, path_mtu, port, segment, swept,
     uplink, vlan, vtep, vtep_ids,
 };
@@ -22,7 +22,7 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 28] = [
+const MAPS: [&str; 29] = [
     admitted::NAME,
     admitted::FREE_NAME,
     ageing::NAME,
@@ -32,6 +32,7 @@ const MAPS: [&str; 28] = [
     config::NAME,
     counters::NAME,
     drops::NAME,
+    early::NAME,
     fdb::NAME,
     flood::NAME,
     flow::GENERATION,

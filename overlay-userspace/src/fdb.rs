@@ -149,17 +149,6 @@ pub(crate) fn put(
     forget_waiting(instance, vni, mac)
 }
 
-/// Puts many stations somewhere for good, wherever they were.
-///
-/// # Errors
-///
-/// Fails at the first that cannot be put; those before it are.
-pub(crate) fn put_all(instance: &Instance, stations: &[(Vni, MacAddr, Place)]) -> Result<()> {
-    stations
-        .iter()
-        .try_for_each(|(vni, mac, place)| put(instance, *vni, *mac, (*place, Origin::Static), Known::Moves))
-}
-
 fn settle(
     instance: &Instance,
     vni: Vni,

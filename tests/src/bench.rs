@@ -12,7 +12,7 @@ use crate::{
     frame::{ETHER_IPV4, Ethernet, IP_UDP, Ipv4, Mac, Network, Outer, Udp},
     netns::NetNs,
     overlay::Instance,
-    testrun::{self, Outcome, TC_DROP, TC_NEXT, TC_REDIRECT, XDP_PASS},
+    testrun::{self, Outcome, TC_DROP, TC_NEXT, TC_REDIRECT, XDP_PASS, XDP_REDIRECT},
     topology::{Host, Lab, Underlay, cable},
     wire::{Direction, Wire},
 };
@@ -82,6 +82,8 @@ pub enum Fate {
     Redirected(Vec<u8>),
     /// XDP passes it on without its outer headers, these bytes, and with metadata.
     Stripped(Vec<u8>),
+    /// XDP sends it to its port, and these are its bytes.
+    Fed(Vec<u8>),
     /// Copies are sent, and the frame itself is done with.
     Copied,
     /// It is dropped, and counted once under this reason.
@@ -247,6 +249,7 @@ impl<'a, N: Network> Bench<'a, N> {
             Fate::NotOurs => (if is_xdp { XDP_PASS } else { TC_NEXT }, Some(frame), vec![]),
             Fate::Redirected(bytes) => (TC_REDIRECT, Some(&bytes[..]), vec![]),
             Fate::Stripped(bytes) => (XDP_PASS, Some(&bytes[..]), vec![]),
+            Fate::Fed(bytes) => (XDP_REDIRECT, Some(&bytes[..]), vec![]),
             Fate::Copied => (TC_DROP, None, vec![]),
             Fate::Dropped(reason) => (TC_DROP, None, vec![(*reason, 1)]),
         };

@@ -1,6 +1,9 @@
 //! Single frames through a pinned program, by `BPF_PROG_TEST_RUN`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunAttrs, TestRunOptions, TestRunResult, Xdp};
@@ -179,6 +182,28 @@ pub fn tc_each(
             program.test_run(options).context("BPF_PROG_TEST_RUN")?;
         }
         Ok(())
+    })
+}
+
+/// Has an XDP program take `frame` so many times as frames of `device` that live: what the program says is done with each,
+/// in turns of `batch` of them. Returns when all have been taken; others may still have to receive what was sent.
+///
+/// Each time the bytes are as the program and those after it left them, where they did not change where the frame begins.
+pub fn xdp_live(
+    program: &Xdp,
+    netns: &NetNs,
+    device: &str,
+    frame: &[u8],
+    (times, batch): (u32, u32),
+) -> Result<Duration> {
+    let context = of_words(&xdp_context(frame, netns.ifindex(device)?)?);
+    let mut options = fresh(frame, &context);
+    options.repeat = times;
+    options.attrs = TestRunAttrs::new().xdp_live_frames(batch);
+    netns.enter(|| {
+        let start = Instant::now();
+        program.test_run(options).context("BPF_PROG_TEST_RUN with live frames")?;
+        Ok(start.elapsed())
     })
 }
 

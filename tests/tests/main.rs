@@ -45,6 +45,7 @@ mod frames_neighbours_snooped;
 mod frames_path_mtu;
 mod frames_too_big;
 mod frames_udp_checksum;
+mod frames_xdp_redirect;
 mod group_members;
 mod harness;
 mod instructions;
@@ -89,6 +90,7 @@ mod vlan_suppress;
 mod vlan_too_big;
 mod vlan_trunk;
 mod vlan_withdrawn;
+mod xdp_redirect;
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -10,10 +10,11 @@ use aya_ebpf::{
     EbpfContext as _, Global,
     bindings::{
         BPF_F_ZERO_CSUM_TX, TC_ACT_OK, TC_ACT_SHOT, bpf_tunnel_key, bpf_tunnel_key__bindgen_ty_1,
-        xdp_action::XDP_PASS,
+        xdp_action::{XDP_DROP, XDP_PASS},
     },
+    btf_maps::PerCpuArray,
     helpers::{bpf_redirect, bpf_redirect_peer, bpf_skb_get_tunnel_key, bpf_skb_set_tunnel_key},
-    macros::{classifier, xdp},
+    macros::{btf_map, classifier, xdp},
     programs::{TcContext, XdpContext},
 };
 
@@ -86,6 +87,27 @@ fn key_from_device(context: TcContext) -> i32 {
     }
     // SAFETY: the helper takes plain numbers.
     unsafe { bpf_redirect_peer(PORT.load(), 0) as i32 }
+}
+
+/// Floor, XDP on the uplink: to the port as it is.
+#[xdp]
+fn floor_from_uplink_xdp(_: XdpContext) -> u32 {
+    // SAFETY: the helper takes plain numbers.
+    unsafe { bpf_redirect(PORT.load(), 0).cast_unsigned() as u32 }
+}
+
+/// How many frames [`count`] has seen.
+#[btf_map]
+static COUNTED: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// XDP on a workload's device: counts what arrives, and does nothing else with it.
+#[xdp]
+fn count(_: XdpContext) -> u32 {
+    if let Some(counted) = COUNTED.get_ptr_mut(0) {
+        // SAFETY: the slot is this CPU's own, and the map outlives the program.
+        unsafe { *counted += 1 };
+    }
+    XDP_DROP
 }
 
 /// Does nothing: what calling a TC program costs.

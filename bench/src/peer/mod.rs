@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::programs::Programs;
 
 /// The segment of every lab.
-const VNI: u32 = 100;
+pub(crate) const VNI: u32 = 100;
 
 /// A way to get frames from one workload to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
@@ -124,6 +124,11 @@ impl<'a> Site<'a> {
             plan.mac = host.mac;
         }
         host.workload(&plan)
+    }
+
+    /// The workloads, sender or asker first.
+    pub(crate) const fn workloads(&self) -> &[Workload; 2] {
+        &self.workloads
     }
 
     /// The workload that sends or asks.

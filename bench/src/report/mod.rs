@@ -2,6 +2,7 @@
 
 mod costs;
 mod json;
+mod live;
 mod plot;
 mod scale;
 mod table;
@@ -72,7 +73,7 @@ pub(crate) fn report(run: &Run<'_>, options: &Options) -> Result<()> {
 /// Everything that people read.
 fn tables(Run { plan, cpus, results, cost, scale }: &Run<'_>, outcomes: &[targets::Outcome]) -> String {
     let mut parts = Vec::new();
-    if !plan.probes.is_empty() {
+    if !plan.probes.is_empty() || plan.live {
         parts.push(format!(
             "Tunnels over {}; {} of {} s each, peers in turn; {}; TCP in bulk is {CONGESTION_CONTROL}, {WINDOW} of it under way.\n\
              Below the median the least and the most, and the median of each round's ratio to kernel (k) and floor (f).",
@@ -81,12 +82,17 @@ fn tables(Run { plan, cpus, results, cost, scale }: &Run<'_>, outcomes: &[target
             plan.seconds,
             cpus.describe()
         ));
-        parts.extend(plan.settings.iter().map(|&setting| table::figures(plan, results, setting).to_string()));
-        parts.push(troubles(results));
     }
+    if !plan.probes.is_empty() {
+        parts.extend(plan.settings.iter().map(|&setting| table::figures(plan, results, setting).to_string()));
+    }
+    if plan.live {
+        parts.push(live::table(results).to_string());
+    }
+    parts.push(troubles(results));
     parts.extend(costs::tables(cost).iter().map(ToString::to_string));
     parts.extend(scale::tables(scale).iter().map(ToString::to_string));
-    if !plan.probes.is_empty() {
+    if !plan.probes.is_empty() || plan.live {
         parts.push(table::targets(outcomes).to_string());
     }
     parts.retain(|part| !part.is_empty());

@@ -66,7 +66,7 @@ pub(crate) fn align(table: &mut Table) {
 }
 
 /// Median, spread and ratios, below each other.
-fn cell(results: &Results, setting: Setting, peer: Peer, figure: Figure) -> String {
+pub(crate) fn cell(results: &Results, setting: Setting, peer: Peer, figure: Figure) -> String {
     let key = (setting, peer, figure);
     let Some(summary) = results.summary(key) else {
         let why = if results.why_unable(setting, peer).is_some() { "cannot run" } else { "failed" };

@@ -16,6 +16,7 @@ pub mod ipv6;
 pub mod membership;
 pub mod mld;
 pub mod nd;
+pub mod open_sum;
 pub mod outer;
 pub mod outer_sum;
 pub mod policy;

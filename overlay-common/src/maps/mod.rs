@@ -10,6 +10,7 @@ pub mod config;
 pub mod counters;
 pub mod device;
 pub mod drops;
+pub mod early;
 pub mod fdb;
 pub mod flood;
 pub mod flooding;

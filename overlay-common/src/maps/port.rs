@@ -13,6 +13,10 @@ pub const MAX_ENTRIES: usize = 1 << 14;
 
 /// The port is a trunk.
 const TRUNK: u32 = 1;
+/// Frames out of tunnels shall go straight to the device from XDP.
+const XDP_REDIRECT: u32 = 1 << 1;
+/// The device takes frames from XDP, as it is now.
+const TAKES_XDP: u32 = 1 << 2;
 
 /// A port.
 #[repr(C)]
@@ -96,6 +100,35 @@ impl Port {
         Self { learn_limit: stations, ..self }
     }
 
+    /// Whether frames out of tunnels shall go straight to the device from XDP, where that can be.
+    #[must_use]
+    pub const fn xdp_redirect(&self) -> bool {
+        self.flags & XDP_REDIRECT != 0
+    }
+
+    /// The same with frames going straight to the device from XDP, or not.
+    #[must_use]
+    pub const fn with_xdp_redirect(self, on: bool) -> Self {
+        self.with(XDP_REDIRECT, on)
+    }
+
+    /// The same, noting whether the device takes frames from XDP, as it is now.
+    #[must_use]
+    pub const fn with_taking_xdp(self, able: bool) -> Self {
+        self.with(TAKES_XDP, able)
+    }
+
+    /// Whether frames out of tunnels go straight to the device from XDP: that is wanted, and can be.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_fed_by_xdp(&self) -> bool {
+        self.flags & (XDP_REDIRECT | TAKES_XDP) == XDP_REDIRECT | TAKES_XDP
+    }
+
+    const fn with(self, flag: u32, on: bool) -> Self {
+        Self { flags: if on { self.flags | flag } else { self.flags & !flag }, ..self }
+    }
+
     /// Packets per second that the port may have flooded; 0: any number.
     #[must_use]
     pub const fn bum_rate(&self) -> u32 {
@@ -120,5 +153,15 @@ mod tests {
         let trunk = Port::trunk(None, PortKind::VethPeer);
         assert!(trunk.is_trunk() && trunk.vni().is_none() && trunk.kind() == PortKind::VethPeer);
         assert_eq!(Port::trunk(Some(Vni::MAX), PortKind::Device).vni(), Some(Vni::MAX));
+    }
+
+    #[test]
+    fn xdp_feeds_what_wants_it_and_takes_it() {
+        let trunk = Port::trunk(None, PortKind::VethPeer);
+        let wanting = trunk.with_xdp_redirect(true);
+        assert!(wanting.xdp_redirect() && !wanting.is_fed_by_xdp());
+        assert!(wanting.with_taking_xdp(true).is_fed_by_xdp() && wanting.with_taking_xdp(true).is_trunk());
+        assert!(!trunk.with_taking_xdp(true).is_fed_by_xdp());
+        assert_eq!(wanting.with_taking_xdp(true).with_taking_xdp(false).with_xdp_redirect(false), trunk);
     }
 }

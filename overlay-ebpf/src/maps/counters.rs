@@ -99,6 +99,17 @@ pub(crate) fn received(vni: Vni, vtep: VtepId, size: Size) {
     }
 }
 
+/// Adds packets and bytes out of a tunnel from `vtep` that were counted elsewhere.
+#[inline(always)]
+pub(crate) fn received_before(vni: Vni, vtep: VtepId, [packets, bytes]: [u64; 2]) {
+    if let Some(counters) = STATS.get_ptr_mut(CountersKey::new(vni, Some(vtep))) {
+        // SAFETY: the slot is this CPU's own, and the map outlives the program.
+        let counters = unsafe { &mut *counters };
+        counters.rx_packets += packets;
+        counters.rx_bytes += bytes;
+    }
+}
+
 /// Starts to count for a remote VTEP in a segment, unless that is done.
 #[inline(always)]
 pub(crate) fn start(vni: Vni, vtep: VtepId) {

@@ -9,12 +9,14 @@ use serde::Serialize;
 use super::{
     Session,
     output::{Table, or_dash, out_of},
-    parse::{ExistOk, MissingOk, address, rate},
+    parse::{ExistOk, MissingOk, Switch, address, rate},
 };
 use crate::{
     error::{Error, Result},
+    instance::Instance,
     membership::Membership,
     mtu,
+    netlink::Netlink,
     port::{self, Limits},
     say,
     trunk::{self, VlanMap},
@@ -99,6 +101,11 @@ pub(super) struct Settings {
     /// Packets per second that the port may have flooded: broadcast, unknown unicast and multicast; 0: any number
     #[arg(long, value_name = "N[k|M]", value_parser = rate)]
     bum_rate: Option<u32>,
+    /// Send frames out of tunnels straight to the device from XDP, where its driver takes them; needs uplinks with native
+    /// XDP (up --xdp native). A veth's other end needs GRO on. On uplinks that are veth themselves, only packets with
+    /// finished checksums go that way (ethtool -K DEV tx off at the uplink's other end) [default: off]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
+    xdp_redirect: Option<Switch>,
 }
 
 #[derive(Serialize)]
@@ -118,6 +125,9 @@ struct Row {
     learn_limit: u32,
     /// Packets per second; none: any number.
     bum_rate: Option<u32>,
+    xdp_redirect: bool,
+    /// Whether it is done: the device takes it, and an uplink is served by native XDP.
+    fed_by_xdp: bool,
     present: bool,
     created: Option<String>,
     vlans: Vec<Vlan>,
@@ -135,6 +145,7 @@ impl Port {
                 if let Ok(Some(warning)) = mtu::warning(&instance, &netlink, &vnis, &device).await {
                     say::aside(warning);
                 }
+                limits.warn(&instance, &netlink).await;
                 Ok(())
             }
             Self::Vlan(PortVlan::Add { device, vlans, exist_ok }) => {
@@ -148,11 +159,13 @@ impl Port {
                 let creation = port::Creation { name, addresses, mtu, limits: limits.into() };
                 exist_ok.apply(port::create(&instance, &netlink, &creation, vni).await)
             }
-            Self::Set { limits: Settings { learn_limit: None, bum_rate: None }, .. } => {
-                Err(Error::Usage("nothing to set; name --learn-limit or --bum-rate".to_owned()))
-            }
-            Self::Set { device, limits: Settings { learn_limit, bum_rate } } => {
-                port::set(&instance, &device, learn_limit, bum_rate)
+            Self::Set { limits, .. } if port::Change::from(limits) == port::Change::default() => Err(
+                Error::Usage("nothing to set; name --learn-limit, --bum-rate or --xdp-redirect".to_owned()),
+            ),
+            Self::Set { device, limits } => {
+                port::set(&instance, &device, limits.into())?;
+                limits.warn(&instance, &netlink).await;
+                Ok(())
             }
             Self::Del { device, missing_ok } => {
                 missing_ok.apply(port::del(&instance, &netlink, &device).await)
@@ -181,11 +194,32 @@ fn no_segment() -> Error {
     Error::Usage("name a segment with --vni, or VLANs with --vlan".to_owned())
 }
 
+impl Settings {
+    /// Says what is worth knowing of a port that XDP shall feed.
+    async fn warn(self, instance: &Instance, netlink: &Netlink) {
+        if self.xdp_redirect.is_none_or(|on| !bool::from(on)) {
+            return;
+        }
+        let Ok(links) = netlink.links().await else { return };
+        if let Ok(Some(warning)) = port::feed_warning(instance, &links) {
+            say::aside(warning);
+        }
+    }
+}
+
+impl From<Settings> for port::Change {
+    fn from(Settings { learn_limit, bum_rate, xdp_redirect }: Settings) -> Self {
+        Self { stations: learn_limit, bum_rate, xdp_redirect: xdp_redirect.map(bool::from) }
+    }
+}
+
 impl From<Settings> for Limits {
     fn from(settings: Settings) -> Self {
+        let port::Change { stations, bum_rate, xdp_redirect } = settings.into();
         Self {
-            stations: settings.learn_limit.unwrap_or_default(),
-            bum_rate: settings.bum_rate.unwrap_or_default(),
+            stations: stations.unwrap_or_default(),
+            bum_rate: bum_rate.unwrap_or_default(),
+            xdp_redirect: xdp_redirect.unwrap_or_default(),
         }
     }
 }
@@ -203,6 +237,8 @@ fn row(view: port::View) -> Row {
         learned: view.learned,
         learn_limit: view.learn_limit,
         bum_rate: view.bum_rate,
+        xdp_redirect: view.xdp_redirect,
+        fed_by_xdp: view.is_fed_by_xdp,
         present: view.device.is_some(),
         created: view.created,
         vlans: vlans.map(|(vid, vni)| Vlan { vid: vid.get(), vni: vni.get() }).collect(),
@@ -210,7 +246,7 @@ fn row(view: port::View) -> Row {
 }
 
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(["PORT", "IFINDEX", "VNI", "KIND", "LEARNED", "BUM RATE", "VLANS"]);
+    let mut table = Table::new(["PORT", "IFINDEX", "VNI", "KIND", "LEARNED", "BUM RATE", "XDP", "VLANS"]);
     for row in rows {
         let vlans: Vec<_> = row.vlans.iter().map(|vlan| format!("{}:{}", vlan.vid, vlan.vni)).collect();
         table.row([
@@ -220,6 +256,12 @@ fn table(rows: &[Row]) -> Table {
             row.kind.to_owned(),
             out_of(row.learned, row.learn_limit),
             or_dash(row.bum_rate),
+            match (row.xdp_redirect, row.fed_by_xdp) {
+                (false, _) => "-",
+                (true, true) => "redirect",
+                (true, false) => "cannot",
+            }
+            .to_owned(),
             if vlans.is_empty() { "-".to_owned() } else { vlans.join(",") },
         ]);
     }

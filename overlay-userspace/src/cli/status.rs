@@ -35,6 +35,8 @@ struct Status {
     tunnel_gro: Vec<MergerRow>,
     segments: usize,
     ports: usize,
+    /// Those that XDP feeds.
+    fed_by_xdp: Vec<String>,
     vteps: usize,
     stations: usize,
     /// What is not as it should be.
@@ -63,6 +65,7 @@ struct UplinkRow {
 pub(super) async fn run(session: &Session) -> Result<()> {
     let (instance, netlink, report) = session.open_repaired().await?;
     let config = instance.config()?;
+    let ports = port::show(&instance)?;
     let status = Status {
         instance: instance.name().to_owned(),
         version: env!("CARGO_PKG_VERSION"),
@@ -72,7 +75,8 @@ pub(super) async fn run(session: &Session) -> Result<()> {
         uplinks: uplinks(&instance, &config)?,
         tunnel_gro: mergers(&instance, &config, &netlink.links().await?)?,
         segments: maps::segments(&instance)?.entries()?.len(),
-        ports: port::show(&instance)?.len(),
+        ports: ports.len(),
+        fed_by_xdp: ports.into_iter().filter(|port| port.is_fed_by_xdp).map(|port| port.name).collect(),
         vteps: maps::vteps::Vteps::open(&instance)?.all()?.len(),
         stations: maps::fdb::open(&instance)?.count()?,
         warnings: report.warnings,
@@ -156,6 +160,9 @@ fn table(status: &Status) -> Table {
     }
     table.row(["segments".to_owned(), status.segments.to_string()]);
     table.row(["ports".to_owned(), status.ports.to_string()]);
+    if !status.fed_by_xdp.is_empty() {
+        table.row(["fed by XDP".to_owned(), status.fed_by_xdp.join(" ")]);
+    }
     table.row(["remote VTEPs".to_owned(), status.vteps.to_string()]);
     table.row(["stations".to_owned(), status.stations.to_string()]);
     for warning in &status.warnings {

@@ -98,7 +98,11 @@ impl Reader<'_> {
             if let Some(device) = view.device {
                 self.names.insert(device, view.name.clone());
             }
-            let limits = Limits { stations: view.learn_limit, bum_rate: view.bum_rate.unwrap_or_default() };
+            let limits = Limits {
+                stations: view.learn_limit,
+                bum_rate: view.bum_rate.unwrap_or_default(),
+                xdp_redirect: view.xdp_redirect,
+            };
             let created = view.created.map(|name| self.created(name));
             ports.insert(view.name, Port { vni: view.vni, vlans: view.vlans, limits, created });
         }

@@ -82,6 +82,10 @@ pub struct Port {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::NumberOrText>")]
     pub bum_rate: Option<Word>,
+    /// Send frames out of tunnels straight to the device from XDP. By default `false`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Switch>")]
+    pub xdp_redirect: Option<Word>,
     /// Make a veth pair, so that the host itself is in the segment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub create: bool,

@@ -191,6 +191,7 @@ fn port_words(name: &str, port: &Port) -> Words {
         ("vlan", value(written.vlan)),
         ("learn-limit", value(written.learn_limit)),
         ("bum-rate", value(written.bum_rate)),
+        ("xdp-redirect", value(written.xdp_redirect)),
         ("create", port.created.as_ref().map(|created| created.name.clone())),
         ("mtu", value(written.mtu)),
     ] {

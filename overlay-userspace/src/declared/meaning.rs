@@ -132,10 +132,13 @@ impl Meaning {
     }
 
     fn port(&mut self, port: &file::Port) -> Result<(), Fault> {
-        let given: Vec<(&str, &Word)> = [("learn-limit", &port.learn_limit), ("bum-rate", &port.bum_rate)]
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value.as_ref()?)))
-            .collect();
+        let settings = [
+            ("learn-limit", &port.learn_limit),
+            ("bum-rate", &port.bum_rate),
+            ("xdp-redirect", &port.xdp_redirect),
+        ];
+        let given: Vec<(&str, &Word)> =
+            settings.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
         let limits = settings::ask(&given, words::limits)?;
         let vni = port.vni.as_ref().map(vni_of).transpose()?;
         let vlans = port.vlan.as_ref().map(|map| read("vlan", map, str::parse::<VlanMap>)).transpose()?;

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     cutter,
     error::{Error, Result},
-    fdb::{self, At},
+    fdb::{self, At, Known, To},
     instance::Instance,
     mdb,
     membership::Membership,
@@ -179,8 +179,7 @@ impl Work<'_> {
             trunk::add(self.instance, self.netlink, name, &new).await?;
         }
         if before.limits != after.limits {
-            let (stations, rate) = (after.limits.stations, after.limits.bum_rate);
-            port::set(self.instance, name, Some(stations), Some(rate))?;
+            port::set(self.instance, name, before.limits.change_to(after.limits))?;
         }
         match (&before.created, &after.created) {
             (Some(from), Some(to)) if from != to => {
@@ -202,11 +201,16 @@ impl Work<'_> {
                 None => fdb::place(self.instance, self.netlink, *vni, at).await?,
             };
             places.insert((*vni, at), place);
-            put.push((*vni, *mac, place));
+            put.push(fdb::Change { vni: *vni, mac: *mac, to: To::Place(place, Known::Moves) });
         }
-        for some in put.chunks(BATCH) {
+        self.change_stations(&put)
+    }
+
+    /// Changes stations, a batch at a time.
+    fn change_stations(&mut self, changes: &[fdb::Change]) -> Result<()> {
+        for some in changes.chunks(BATCH) {
             self.interruption.check()?;
-            fdb::put_all(self.instance, some)?;
+            fdb::change_all(self.instance, some).map_err(|fault| fault.error)?;
         }
         Ok(())
     }
@@ -220,10 +224,11 @@ impl Work<'_> {
         for Delta { key: (vni, ip), .. } in self.diff.neighbours.iter().filter(|one| one.is_gone()) {
             gone(neigh::del(instance, *vni, *ip))?;
         }
-        for Delta { key: (vni, mac), .. } in self.diff.stations.iter().filter(|one| one.is_gone()) {
-            self.interruption.check()?;
-            gone(fdb::del(instance, *vni, *mac))?;
-        }
+        let to = To::Nowhere { missing_ok: true };
+        let forgotten = self.diff.stations.iter().filter(|one| one.is_gone());
+        let forgotten: Vec<_> =
+            forgotten.map(|Delta { key: (vni, mac), .. }| fdb::Change { vni: *vni, mac: *mac, to }).collect();
+        self.change_stations(&forgotten)?;
         for Delta { key: name, .. } in self.diff.ports.iter().filter(|one| one.is_gone()) {
             self.interruption.check()?;
             gone(port::del(instance, netlink, name).await)?;

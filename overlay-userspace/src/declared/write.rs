@@ -151,6 +151,7 @@ pub(crate) fn port_of(name: &str, port: &Port) -> file::Port {
         vlan: port.vlans.as_ref().map(|vlans| word(vlans.to_string())),
         learn_limit: limit(port.limits.stations),
         bum_rate: limit(port.limits.bum_rate),
+        xdp_redirect: port.limits.xdp_redirect.then(|| word(true)),
         create: created.is_some(),
         address: addresses.unwrap_or_default(),
         mtu: created.and_then(|created| created.mtu).map(word),

@@ -3,12 +3,15 @@
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use aya::{
-    maps::{MapData, PerCpuHashMap, PerCpuValues},
+    maps::{MapData, PerCpuArray, PerCpuHashMap, PerCpuValues},
     util::nr_cpus,
 };
 use overlay_common::{
     Vni, VtepId,
-    maps::counters::{Counters, CountersKey, NAME},
+    maps::{
+        counters::{Counters, CountersKey, NAME},
+        early::{self, Pattern},
+    },
 };
 
 use super::{
@@ -20,7 +23,8 @@ use crate::{
     instance::Instance,
 };
 
-/// Counts of all segments: to and from each remote VTEP, and, under `None`, between ports of this host.
+/// Counts of all segments: to and from each remote VTEP, and, under `None`, between ports of this host. What programs have
+/// counted in a pattern and have yet to put here is added, so that it is off for a moment only where they do so meanwhile.
 ///
 /// # Errors
 ///
@@ -36,6 +40,23 @@ pub fn read(instance: &Instance) -> Result<BTreeMap<(Vni, Option<VtepId>), Count
         for value in values.iter() {
             *sum += *value;
         }
+    }
+    for (vni, vtep, [packets, bytes]) in counted_early(instance)? {
+        if let Some(sum) = all.get_mut(&(vni, Some(vtep))) {
+            sum.rx_packets += packets;
+            sum.rx_bytes += bytes;
+        }
+    }
+    Ok(all)
+}
+
+/// What was counted in patterns.
+fn counted_early(instance: &Instance) -> Result<Vec<(Vni, VtepId, [u64; 2])>> {
+    let map: PerCpuArray<MapData, Pattern> = open(instance, early::NAME)?;
+    let mut all = Vec::new();
+    for patterns in map.iter() {
+        let patterns = patterns.context(|| format!("cannot read map {}", early::NAME))?;
+        all.extend(patterns.iter().filter_map(Pattern::counted));
     }
     Ok(all)
 }

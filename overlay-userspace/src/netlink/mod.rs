@@ -3,6 +3,7 @@
 mod address;
 mod create;
 mod event;
+mod features;
 mod group;
 mod link;
 mod multipath;
@@ -12,6 +13,7 @@ mod route;
 
 pub use address::Address;
 pub use event::Event;
+pub(crate) use features::takes_xdp;
 pub use link::{ForeignVxlan, Link, LinkKind};
 pub use route::{Destination, Route};
 

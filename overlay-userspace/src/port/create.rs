@@ -11,7 +11,7 @@ use overlay_common::{
     },
 };
 
-use super::{Limits, settle};
+use super::{Limits, feed, settle};
 use crate::{
     devices,
     error::{Error, Result},
@@ -85,6 +85,7 @@ async fn build(
         netlink.add_address(host.index, *addr, *len).await?;
     }
     let settings = creation.limits.of(Port::new(vni, PortKind::Device));
+    feed::check(&link.name, link.index, settings)?;
     let device = Device::new(Role::Port(settings)).with_created();
     settle(instance, netlink, link, (key, device), &Membership::Segment(vni)).await?;
     netlink.bring_up(link.index).await?;

@@ -1,11 +1,11 @@
-//! What a port may do: how many stations can be learned behind it, and how much it may have flooded.
+//! What a port may do: how many stations can be learned behind it, how much it may have flooded, and whether XDP feeds it.
 
 use overlay_common::{
     IfIndex,
     maps::{bum_rate::BumRate, device::DeviceName, learned::LearnedKey, port::Port},
 };
 
-use super::find;
+use super::{feed, find};
 use crate::{
     error::{Error, Result},
     fdb,
@@ -21,11 +21,33 @@ pub struct Limits {
     pub stations: u32,
     /// Packets per second that it may have flooded, up to [`MAX_RATE`](overlay_common::maps::bum_rate::MAX_RATE); 0: any number.
     pub bum_rate: u32,
+    /// Whether frames out of tunnels go straight to its device from XDP.
+    pub xdp_redirect: bool,
+}
+
+/// What shall become of what a port may do; `None` leaves it as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// As [`Limits::stations`].
+    pub stations: Option<u32>,
+    /// As [`Limits::bum_rate`].
+    pub bum_rate: Option<u32>,
+    /// As [`Limits::xdp_redirect`].
+    pub xdp_redirect: Option<bool>,
 }
 
 impl Limits {
+    /// What has to become of these for them to be those.
+    pub(crate) fn change_to(self, other: Self) -> Change {
+        Change {
+            stations: (self.stations != other.stations).then_some(other.stations),
+            bum_rate: (self.bum_rate != other.bum_rate).then_some(other.bum_rate),
+            xdp_redirect: (self.xdp_redirect != other.xdp_redirect).then_some(other.xdp_redirect),
+        }
+    }
+
     pub(super) const fn of(self, port: Port) -> Port {
-        port.with_learn_limit(self.stations).with_bum_rate(self.bum_rate)
+        port.with_learn_limit(self.stations).with_bum_rate(self.bum_rate).with_xdp_redirect(self.xdp_redirect)
     }
 
     /// Refuses a name that is wanted already: as a conflict, if it is a port with other limits than these, where there are any.
@@ -39,7 +61,9 @@ impl Limits {
         let Err(Error::Exists(message)) = taken else { return taken };
         let (_, _, port) = find(instance, key.as_str())?;
         let is_other = |asked: u32, has: u32| asked != 0 && asked != has;
-        let others = is_other(self.stations, port.learn_limit()) || is_other(self.bum_rate, port.bum_rate());
+        let others = is_other(self.stations, port.learn_limit())
+            || is_other(self.bum_rate, port.bum_rate())
+            || self.xdp_redirect && !port.xdp_redirect();
         Err(if others {
             Error::Conflict(format!(
                 "{} is a port already with other limits; `overlay port set` changes them",
@@ -51,19 +75,25 @@ impl Limits {
     }
 }
 
-/// Changes the limits of a port; `None` leaves one as it is.
+/// Changes what a port may do.
 ///
 /// # Errors
 ///
-/// [`Error::Missing`] if it is no port; [`Error::Failed`] if more stations are learned than shall be.
-pub fn set(instance: &Instance, name: &str, stations: Option<u32>, bum_rate: Option<u32>) -> Result<()> {
+/// [`Error::Missing`] if it is no port; [`Error::Failed`] if more stations are learned than shall be, or XDP cannot feed it.
+pub fn set(instance: &Instance, name: &str, change: Change) -> Result<()> {
+    let Change { stations, bum_rate, xdp_redirect } = change;
     let (key, device, port) = find(instance, name)?;
-    let settings = Limits {
+    let mut settings = Limits {
         stations: stations.unwrap_or(port.learn_limit()),
         bum_rate: bum_rate.unwrap_or(port.bum_rate()),
+        xdp_redirect: xdp_redirect.unwrap_or(port.xdp_redirect()),
     }
     .of(port);
     if let Some(index) = device.index() {
+        if xdp_redirect == Some(true) {
+            feed::check(key.as_str(), index, settings)?;
+        }
+        settings = feed::noted(index, settings);
         if let Some(limit) = stations {
             let learned = maps::learned::count(instance, LearnedKey::port(index))?;
             fdb::check_limit(limit, learned, name, &format!("--port {name}"))?;

@@ -1,13 +1,15 @@
 //! Ports: `overlay port`.
 
 mod create;
+pub(crate) mod feed;
 mod limits;
 pub(crate) mod stations;
 pub(crate) mod vlans;
 
 pub use create::{Creation, create};
 pub(crate) use create::{PORT_END, change_created};
-pub use limits::{Limits, set};
+pub use feed::{has_native_uplink, warning as feed_warning};
+pub use limits::{Change, Limits, set};
 
 use overlay_common::{
     IfIndex, Vni,
@@ -52,6 +54,10 @@ pub struct View {
     pub learn_limit: u32,
     /// Packets per second that it may have flooded; `None`: any number.
     pub bum_rate: Option<u32>,
+    /// Whether XDP shall feed it.
+    pub xdp_redirect: bool,
+    /// Whether XDP does, as its device and the uplinks are.
+    pub is_fed_by_xdp: bool,
     /// The device of the host itself that was made with the port.
     pub created: Option<String>,
     /// Which VLANs are which segments; `None`: the port is no trunk.
@@ -80,6 +86,7 @@ pub async fn add(
         return Err(Error::Conflict(format!("{} is a port already; see `overlay port show`", link.name)));
     }
     let port = limits.of(member.port(checked(instance, &link)?));
+    feed::check(&link.name, link.index, port)?;
     let added = settle(instance, netlink, &link, (key, Device::new(Role::Port(port))), member).await;
     if added.is_err() {
         let _ = hook::tidy(instance, netlink, link.index).await;
@@ -166,7 +173,7 @@ pub(crate) fn attach(instance: &Instance, tc: TcHook, link: &Link, port: Port) -
     }
     maps::fdb::purge(instance, Removal::ALL.port(link.index))?;
     maps::learned::start(instance, LearnedKey::port(link.index))?;
-    maps::ports(instance)?.put(link.index.get(), &port)?;
+    maps::ports(instance)?.put(link.index.get(), &feed::noted(link.index, port))?;
     limits::apply(instance, link.index, port)?;
     undo.push(|| {
         let _ = hook::detach_tc(instance, tc, link.index, FROM_PORT);
@@ -250,11 +257,14 @@ pub(crate) fn forget(instance: &Instance, device: IfIndex) -> Result<()> {
 /// Fails if the kernel does.
 pub fn show(instance: &Instance) -> Result<Vec<View>> {
     let mut views = Vec::new();
+    let (ports, has_native_uplink) = (maps::ports(instance)?, feed::has_native_uplink(instance)?);
     for (key, device, port) in devices::ports(instance)? {
         let learned = match device.index() {
             Some(index) => maps::learned::count(instance, LearnedKey::port(index))?,
             None => 0,
         };
+        // What its device takes is noted where programs look.
+        let served = device.index().and_then(|index| ports.get(index.get()).transpose()).transpose()?;
         views.push(View {
             name: key.as_str().to_owned(),
             device: device.index(),
@@ -263,6 +273,8 @@ pub fn show(instance: &Instance) -> Result<Vec<View>> {
             learned,
             learn_limit: port.learn_limit(),
             bum_rate: Some(port.bum_rate()).filter(|rate| *rate != 0),
+            xdp_redirect: port.xdp_redirect(),
+            is_fed_by_xdp: served.is_some_and(|port| port.is_fed_by_xdp()) && has_native_uplink,
             created: create::host_end(key, &device),
             vlans: vlans::of(instance, key, &device, port)?,
         });

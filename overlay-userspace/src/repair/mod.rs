@@ -55,6 +55,8 @@ pub enum Repair {
     Xdp(DeviceName),
     /// Frames are handed to a port in another way, because the other end of its veth moved.
     HandedOver(DeviceName),
+    /// A port's device takes frames from XDP by now, or does not any more.
+    Fed(DeviceName, bool),
     /// An address of the local VTEP followed that of its uplink; the first is the one it had.
     Local(DeviceName, Option<UnderlayAddr>, UnderlayAddr),
     /// The route to a remote VTEP leaves by another uplink.
@@ -120,6 +122,10 @@ impl fmt::Display for Repair {
             Self::Xdp(name) => write!(f, "uplink {} had lost its XDP program", name.as_str()),
             Self::HandedOver(name) => {
                 write!(f, "port {}: the other end of its veth moved", name.as_str())
+            }
+            Self::Fed(name, true) => write!(f, "port {} takes frames from XDP now", name.as_str()),
+            Self::Fed(name, false) => {
+                write!(f, "port {} takes no frames from XDP any more; TC serves it", name.as_str())
             }
             Self::Local(name, None, addr) => {
                 write!(f, "uplink {} has the address {addr}, which is ours now", name.as_str())

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     hook, maps,
     netlink::Link,
-    port::{self, stations, vlans},
+    port::{self, feed, stations, vlans},
 };
 
 impl Pass<'_> {
@@ -89,9 +89,18 @@ impl Pass<'_> {
             stations::hand_over(self.instance, link.index, kind)?;
             self.did(Repair::HandedOver(wanted.name));
         }
+        let noted = feed::noted(link.index, settings);
+        if noted != settings {
+            settings = noted;
+            ports.put(link.index.get(), &settings)?;
+            self.did(Repair::Fed(wanted.name, settings.is_fed_by_xdp()));
+        }
         if settings != port {
             wanted.device = wanted.device.with_port(settings);
             self.remember(wanted)?;
+        }
+        if settings.xdp_redirect() && !settings.is_fed_by_xdp() {
+            self.warn(format!("port {0}: {1}; TC serves it", link.name, feed::refusal(&link.name)));
         }
         self.look_at_port(link);
         Ok(())
