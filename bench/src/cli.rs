@@ -97,6 +97,7 @@ impl ValueEnum for What {
 
 /// What shall be measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something that was asked for, yes or no")]
 pub(crate) struct Plan {
     /// Settings, one after the other.
     pub(crate) settings: Vec<Setting>,

@@ -55,7 +55,7 @@ fn every_option_has_its_key() -> Result<()> {
         (&["up"], "Vtep", &["uplink"]),
         (&["port", "add"], "Port", &[]),
         (&["tunnel", "add"], "Tunnel", &["vni", "mac"]),
-        (&["fdb", "add"], "Station", &["vni"]),
+        (&["fdb", "add"], "Station", &["vni", "from"]),
         (&["neigh", "add"], "Neighbour", &["vni"]),
         (&["mdb", "add"], "Listener", &["vni"]),
     ] {

@@ -109,7 +109,7 @@ fn tcp_out_of_tunnels_is_merged_where_the_uplink_merges<N: Network>() -> Result<
 }
 
 /// A segment of the kernel's on both hosts, which the kernel has to be given its packets of.
-fn kernel_segment<'a>(lab: &'a Lab, vni: u32) -> Result<(Vec<Peer<'a>>, Vec<Workload>)> {
+fn kernel_segment(lab: &Lab, vni: u32) -> Result<(Vec<Peer<'_>>, Vec<Workload>)> {
     let mut peers = Vec::new();
     let mut workloads = Vec::new();
     for (host, other) in [(lab.host(1), lab.host(2)), (lab.host(2), lab.host(1))] {
