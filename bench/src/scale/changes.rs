@@ -2,8 +2,11 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
-use overlay_tests::bench::{Bench, SECOND_PORT, VNI};
+use anyhow::{Result, ensure};
+use overlay_tests::{
+    bench::{Bench, SECOND_PORT, VNI},
+    declared::TempFile,
+};
 use serde::Serialize;
 
 use super::stations::far;
@@ -22,9 +25,9 @@ pub(crate) struct Change {
     pub(crate) seconds: f64,
 }
 
-/// Changes one station of all, and the path to the VTEP that half of them are behind. What `overlay apply` takes for a change
-/// of one belongs here, too.
-pub(super) fn measure(bench: &Bench<'_>, stations: u32) -> Result<[Change; 2]> {
+/// Changes one station of all, by a command of its own and by a file that has all of them, and the path to the VTEP that half
+/// of them are behind.
+pub(super) fn measure(bench: &Bench<'_>, stations: u32) -> Result<[Change; 3]> {
     let (host, vni) = (bench.host(), VNI.to_string());
     let timed = |what, arguments: &[&str]| -> Result<Change> {
         let begin = Instant::now();
@@ -33,8 +36,20 @@ pub(super) fn measure(bench: &Bench<'_>, stations: u32) -> Result<[Change; 2]> {
     };
     let one = far(0).to_string();
     let remote = bench.lab.host(2).vtep.to_string();
+    let file = TempFile::new(&with_another_elsewhere(&host.overlay(&["export"])?, &remote)?)?;
     Ok([
+        timed("another elsewhere, in a file of all", &["apply", "-f", file.name()])?,
         timed("one station elsewhere", &["fdb", "replace", "--vni", &vni, &one, "--port", SECOND_PORT])?,
         timed("the VTEP of half of them elsewhere", &["tunnel", "replace", &remote, "--remote", ELSEWHERE])?,
     ])
+}
+
+/// An exported file in which the second station that is behind a remote VTEP is behind a port.
+fn with_another_elsewhere(exported: &str, remote: &str) -> Result<String> {
+    let there = |place: &str| format!("mac = \"{}\"\n{place}\n", far(1));
+    let (before, after) =
+        (there(&format!("remote = \"{remote}\"")), there(&format!("port = \"{SECOND_PORT}\"")));
+    let changed = exported.replacen(&before, &after, 1);
+    ensure!(changed != exported, "`overlay export` has no station {}", far(1));
+    Ok(changed)
 }
