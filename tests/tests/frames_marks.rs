@@ -10,8 +10,8 @@ use overlay_tests::{
     testrun,
 };
 
-/// The id of the first remote VTEP, host 2.
-const VTEP: u32 = 1;
+/// The id of the first remote VTEP, host 2: 1024 before it are for VTEPs that come by groups.
+const VTEP: u32 = 1025;
 /// Where the secret stands in `CONFIG`: behind the cookie of the network namespace.
 const SECRET: std::ops::Range<usize> = 8..16;
 
