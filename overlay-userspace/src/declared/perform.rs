@@ -203,16 +203,8 @@ impl Work<'_> {
             places.insert((*vni, at), place);
             put.push(fdb::Change { vni: *vni, mac: *mac, to: To::Place(place, Known::Moves) });
         }
-        self.change_stations(&put)
-    }
-
-    /// Changes stations, a batch at a time.
-    fn change_stations(&mut self, changes: &[fdb::Change]) -> Result<()> {
-        for some in changes.chunks(BATCH) {
-            self.interruption.check()?;
-            fdb::change_all(self.instance, some).map_err(|fault| fault.error)?;
-        }
-        Ok(())
+        self.interruption.check()?;
+        Ok(fdb::change_all(self.instance, &put)?)
     }
 
     /// Removes what shall not be there any more: first what is in something, then that.
@@ -228,7 +220,8 @@ impl Work<'_> {
         let forgotten = self.diff.stations.iter().filter(|one| one.is_gone());
         let forgotten: Vec<_> =
             forgotten.map(|Delta { key: (vni, mac), .. }| fdb::Change { vni: *vni, mac: *mac, to }).collect();
-        self.change_stations(&forgotten)?;
+        self.interruption.check()?;
+        fdb::change_all(instance, &forgotten)?;
         for Delta { key: name, .. } in self.diff.ports.iter().filter(|one| one.is_gone()) {
             self.interruption.check()?;
             gone(port::del(instance, netlink, name).await)?;
@@ -246,9 +239,6 @@ impl Work<'_> {
         }
     }
 }
-
-/// How many stations are put before anybody can interrupt.
-const BATCH: usize = 4096;
 
 /// Whether a tunnel comes in the place of a group.
 fn replaces(new: &Delta<(Vni, IpAddr), Tunnel>, vni: Vni, group: IpAddr) -> bool {

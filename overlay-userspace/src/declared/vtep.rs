@@ -14,9 +14,7 @@ use crate::{
     instance::Instance,
     maps::{self, next_hops, vteps::Vteps},
     netlink::{Link, Netlink},
-    netns,
-    repair::repair,
-    up, uplink,
+    netns, up, uplink,
 };
 
 /// Refuses what only another instance can have.
@@ -58,7 +56,6 @@ pub(crate) async fn grow(instance: &Instance, netlink: &Netlink, before: &Vtep, 
     }
     if before.merging != after.merging {
         maps::config::write(instance, &instance.config()?.with_merging(after.merging))?;
-        repair(instance, netlink).await?;
     }
     readdress(instance, netlink, before, after).await
 }
