@@ -100,6 +100,18 @@ impl Inner {
         self.fields.vni
     }
 
+    /// The hash of its flow.
+    #[inline(always)]
+    pub(crate) fn flow_hash(&self) -> u32 {
+        self.fields.flow_hash
+    }
+
+    /// Whether it is a single packet.
+    #[inline(always)]
+    pub(crate) fn is_single(&self) -> bool {
+        self.gso == Gso::None
+    }
+
     /// What the frame counts for.
     #[inline(always)]
     pub(crate) fn size(&self) -> Size {

@@ -2,8 +2,9 @@
 
 use overlay_common::{
     DropReason, IfIndex, Vni,
-    header::vlan::Tags,
+    header::{eth, vlan::Tags},
     maps::{
+        departure::Sender,
         fdb::Place,
         flow::{FRESH_NS, Flow, Key},
         jump::Jump,
@@ -14,6 +15,7 @@ use overlay_common::{
 
 use crate::{
     clock, deliver,
+    departure::{self, Sent},
     encap::Inner,
     examine,
     frame::Frame,
@@ -32,6 +34,9 @@ struct Received {
     segment: &'static Segment,
     frame: Frame,
     now: u64,
+    generation: u64,
+    /// Until when what was found out about its flow can be used; 0: it can not.
+    until: u64,
 }
 
 /// Lets a frame in, and switches it to where its destination is.
@@ -40,6 +45,9 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let device = skb.device().ok_or(DropReason::UnknownPort)?;
     if skb.has_vlan_tag() {
         return jumps::jump(skb, Jump::TaggedFromPort);
+    }
+    if let Some(outcome) = departure::repeat(skb, device) {
+        return outcome;
     }
     let frame = match Frame::parse(skb, 0) {
         Err(DropReason::InnerVlan) => return jumps::jump(skb, Jump::TaggedFromPort),
@@ -67,7 +75,8 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
         return jumps::jump(skb, program);
     }
     let place = flow.place(vni);
-    forward::<false>(skb, Received { device, vni, segment, frame, now }, place)
+    let until = flow.fresh_until();
+    forward::<false>(skb, Received { device, vni, segment, frame, now, generation, until }, place)
 }
 
 /// Learns where the source is, and finds out all that the frames of its flow go by; until when that can be used.
@@ -96,14 +105,14 @@ pub(crate) fn handle_again(skb: &mut Skb) -> Outcome {
     let frame = Frame::handed_over(skb)?;
     let now = clock::now();
     let place = fdb::place(vni, segment, frame.destination(), now);
-    forward::<true>(skb, Received { device, vni, segment, frame, now }, place)
+    forward::<true>(skb, Received { device, vni, segment, frame, now, generation: 0, until: 0 }, place)
 }
 
 /// `AGAIN` tells that this is [`handle_again`], which does the rarer part.
 #[inline(always)]
 fn forward<const AGAIN: bool>(
     skb: &mut Skb,
-    Received { device, vni, segment, frame, now }: Received,
+    Received { device, vni, segment, frame, now, generation, until }: Received,
     place: Option<Place>,
 ) -> Outcome {
     let destination = frame.destination();
@@ -117,12 +126,19 @@ fn forward<const AGAIN: bool>(
                 }
                 inner = inner.with_sum(skb, inner_sum::of(skb, 1));
             }
+            let hash = skb.noted_hash();
             let sent =
                 if inner.fits(segment) { send::to_vtep(skb, id, &inner) } else { Err(DropReason::TooBig) };
             if let Err(DropReason::TooBig) = sent {
                 skb.hand_over_vtep(id);
                 skb.hand_over(vni.get());
                 return jumps::jump(skb, Jump::TooBigFromPort);
+            }
+            if !AGAIN && until != 0 && inner.is_single() && tells_all(segment) && sent.is_ok() {
+                let sender = Sender { device, hash };
+                let longest = segment.mtu().map_or(u32::MAX, |mtu| u32::from(mtu) + eth::LEN as u32);
+                let (flow_hash, time) = (inner.flow_hash(), (now, until));
+                departure::keep(skb, &Sent { sender, vni, vtep: id, flow_hash, longest, generation, time });
             }
             sent
         }
@@ -139,6 +155,12 @@ fn forward<const AGAIN: bool>(
         }
         None => Err(DropReason::UnknownUnicast),
     }
+}
+
+/// Whether the first bytes of TCP and UDP tell all that matters of frames of a segment.
+#[inline(always)]
+fn tells_all(segment: &Segment) -> bool {
+    !segment.clamps_mss() && !segment.policy().gbp()
 }
 
 /// Where the stations behind a port are.

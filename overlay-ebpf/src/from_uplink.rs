@@ -9,6 +9,7 @@ use overlay_common::{
         vlan::{LEN, MAX_KEPT, Tags},
     },
     maps::{
+        early::Rule,
         fdb::Place,
         flow::{FRESH_NS, Flow, Key},
         jump::Jump,
@@ -17,6 +18,7 @@ use overlay_common::{
 };
 
 use crate::{
+    arrival::{self, Kept},
     clock,
     decap::{self, Span, Tunnel},
     deliver, ecn, examine, flood_to_ports, foreign,
@@ -88,6 +90,9 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
             let _ = jumps::jump(skb, Jump::TaggedFromUplink);
         }
         return Ok(Verdict::NotOurs);
+    }
+    if !TAGGED && let Some(outcome) = arrival::repeat(skb, arrival.generation, arrival.now) {
+        return outcome;
     }
     let tags_len = if TAGGED { TAGS_LEN } else { 0 };
     if TAGGED || skb.get::<[u8; decap::HEADERS_LEN as usize]>(0).is_none() {
@@ -191,7 +196,8 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival
     skb.hand_over_tags(tags);
     let frame = if TAGGED { frame.with_tags(skb.tags_handed_over()) } else { frame };
     let destination = frame.destination();
-    let place = arrival.place(skb, &tunnel, &frame);
+    let (generation, now) = (arrival.generation, arrival.now);
+    let (place, until) = arrival.place(skb, &tunnel, &frame);
     match place {
         Some(Place::Vtep(_)) => return Err(DropReason::TunnelToTunnel),
         None if destination.is_reserved() => return Err(DropReason::ReservedMac),
@@ -201,6 +207,14 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival
     }
     if skb.gso_size() != 0 && !is_whole(skb, span, &frame) {
         return Err(DropReason::Merged);
+    }
+    if !TAGGED
+        && until != 0
+        && let Some(Place::Port { device: port, peer }) = place
+        && arrival::is_plain(&tunnel, span)
+    {
+        let rule = Rule { vni, vtep, port, peer, longest: 0, look: false };
+        arrival::keep(skb, &Kept { rule, start: span.start, generation, time: (now, until) });
     }
     let congestion = ecn::change(skb, span.start + frame.network_offset(), frame.payload(), outer_tos)?;
     let packets = skb.packets();
@@ -227,12 +241,13 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival
 }
 
 impl Arrival {
-    /// Where the destination of a frame is. What is not known is found out, and kept; then the place of the source is learned.
+    /// Where the destination of a frame is, and until when that can be used; 0: it can not. What is not known is found out, and
+    /// kept; then the place of the source is learned.
     #[inline(always)]
-    fn place(self, skb: &Skb, tunnel: &Tunnel, frame: &Frame) -> Option<Place> {
+    fn place(self, skb: &Skb, tunnel: &Tunnel, frame: &Frame) -> (Option<Place>, u64) {
         let Tunnel { vni, segment, vtep, .. } = *tunnel;
         if let Some(known) = self.known {
-            return known.place(vni);
+            return (known.place(vni), known.fresh_until());
         }
         let is_steady = learn(skb, vni, segment, frame.source(), Place::Vtep(vtep), self.now);
         let (standing, until) = fdb::standing(vni, segment, frame.destination(), self.now);
@@ -244,7 +259,8 @@ impl Arrival {
             flow.set_vtep(vtep);
             flow.keep(self.generation, until.min(self.now + FRESH_NS));
         }
-        standing.place(vni)
+        // Its next packet will have it kept.
+        (standing.place(vni), 0)
     }
 }
 

@@ -9,16 +9,19 @@ use core::mem;
 use aya_ebpf::{
     EbpfContext as _,
     bindings::xdp_action::XDP_REDIRECT,
-    helpers::{bpf_check_mtu, bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_meta},
+    helpers::{bpf_check_mtu, bpf_jiffies64, bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_meta},
     programs::XdpContext,
 };
 use network_types::eth::EthHdr;
 use overlay_common::{
     Family, IfIndex, header,
-    header::eth::{self, Payload},
+    header::{
+        eth::{self, Payload},
+        shape::Shape,
+    },
     maps::{
         config::Config,
-        early::{Pattern, Rule, Shape},
+        early::{FRESH_TICKS, Pattern, Rule},
         fdb::Place,
         segment::Segment,
     },
@@ -34,7 +37,7 @@ use crate::{
     maps::{
         config,
         counters::{self, Size},
-        fdb, generation, ports, segments, uplinks,
+        early, fdb, generation, ports, segments, uplinks,
     },
     mark::Mark,
     open_sum,
@@ -44,6 +47,16 @@ use crate::{
 
 /// The longest time that a pattern is kept: [`overlay_common::maps::early::FRESH_TICKS`] where there are 100 in a second.
 const KEPT_NS: u64 = 100_000_000;
+
+/// `EARLY`.
+struct InXdp;
+
+impl pattern::Kept for InXdp {
+    #[inline(always)]
+    fn at(index: u32) -> Option<&'static mut Pattern> {
+        early::at(index)
+    }
+}
 
 /// What becomes of the packet.
 pub(crate) enum Early {
@@ -129,8 +142,9 @@ fn find<const NATIVE: bool>(context: &XdpContext) -> Option<Found> {
     };
     // It is read before anything that is kept under it.
     let generation = generation::now();
-    if NATIVE && let Some((rule, pattern)) = pattern::known(context, family, generation) {
-        let start = Shape::of(family).start;
+    let shortest = Shape::of_tunnel(family).len - eth::LEN;
+    if NATIVE && let Some((rule, pattern)) = pattern::known::<InXdp>(context, family, generation, ticks()) {
+        let start = shortest;
         let payload = eth::payload(context.get::<EthHdr>(start)?);
         let is_simple = is_simple(context, start, payload, &rule, None);
         return Some(Found { rule, start, is_simple, pattern: Some(pattern) });
@@ -150,8 +164,9 @@ fn find<const NATIVE: bool>(context: &XdpContext) -> Option<Found> {
     }
     let (rule, is_lasting) = find_out::<NATIVE>(context, &tunnel, &frame)?;
     let is_simple = NATIVE && is_simple(context, start, frame.payload(), &rule, Some(tunnel.segment));
-    if NATIVE && is_lasting && start == Shape::of(family).start && !header::ecn::matters(tunnel.outer_tos) {
-        pattern::keep(context, family, generation, rule);
+    if NATIVE && is_lasting && start == shortest && !header::ecn::matters(tunnel.outer_tos) {
+        let now = ticks();
+        pattern::keep::<InXdp>(context, family, generation, rule, (now, now + FRESH_TICKS));
     }
     Some(Found { rule, start, is_simple, pattern: None })
 }
@@ -207,7 +222,7 @@ fn find_out<const NATIVE: bool>(
         return None;
     };
     let look = segment.suppress() || segment.clamps_mss();
-    let mut rule = Rule { vni, vtep, port, longest: 0, look };
+    let mut rule = Rule { vni, vtep, port, peer: false, longest: 0, look };
     let is_fed = NATIVE && !segment.has_trunks() && ports::get(port).is_some_and(|port| port.is_fed_by_xdp());
     let is_steady =
         !is_fed || !segment.learning() || learn::is_known_at(vni, frame.source(), Place::Vtep(vtep), now);
@@ -215,6 +230,13 @@ fn find_out<const NATIVE: bool>(
         rule.longest = longest(context, port);
     }
     Some((rule, is_steady && until > now + KEPT_NS))
+}
+
+/// Ticks of the kernel's timer.
+#[inline(always)]
+fn ticks() -> u64 {
+    // SAFETY: the helper takes nothing.
+    unsafe { bpf_jiffies64() }
 }
 
 /// Bytes of the longest frame that the kernel takes from XDP for `device`; 0 if it is gone.

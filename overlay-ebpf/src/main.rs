@@ -15,6 +15,7 @@
 )]
 
 mod admit;
+mod arrival;
 mod atomic;
 mod audience;
 mod checksum;
@@ -23,6 +24,7 @@ mod clamp_mss;
 mod clock;
 mod decap;
 mod deliver;
+mod departure;
 mod ecn;
 mod encap;
 mod examine;

@@ -165,6 +165,34 @@ fn load(bytes: &[u8; 8]) -> u64 {
     u64::from_ne_bytes(*bytes)
 }
 
+/// Writes the 8 bytes at `at`, a constant, from a word in this machine's order, in one store; nothing past the end.
+#[inline(always)]
+pub(crate) fn put_word<const LEN: usize>(bytes: &mut [u8; LEN], at: usize, word: u64) {
+    if let Some(bytes) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        store(bytes, word);
+    }
+}
+
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+fn store(bytes: &mut [u8; 8], word: u64) {
+    // SAFETY: a reference is valid for as many bytes.
+    unsafe {
+        core::arch::asm!(
+            "*(u64 *)({to} + 0) = {word}",
+            to = in(reg) bytes,
+            word = in(reg) word,
+            options(nostack),
+        );
+    }
+}
+
+/// The same on a host, where the programs are only checked.
+#[cfg(not(target_arch = "bpf"))]
+fn store(bytes: &mut [u8; 8], word: u64) {
+    *bytes = word.to_ne_bytes();
+}
+
 /// The `T` in a metadata area, to be written, if the area holds one.
 #[inline(always)]
 pub(crate) fn metadata_mut<'a, T: Copy>(bounds: (usize, usize)) -> Option<&'a mut T> {

@@ -1,109 +1,126 @@
-//! Knowing packets again that are like those before: XDP's way to do without looking at all of their fields.
+//! Knowing packets of tunnels again that are like those before: a way to do without looking at all of their fields.
 
-use aya_ebpf::{helpers::bpf_jiffies64, programs::XdpContext};
 use overlay_common::{
     Family,
-    header::{checksum, eth, ipv4, ipv6},
-    maps::early::{self, Pattern, Rule, Shape, WORDS},
+    header::{checksum, eth, ipv4, ipv6, shape::Shape},
+    maps::early::{self, Pattern, Rule},
 };
 
 use crate::{
-    maps::{counters, early as patterns},
-    packet::{Packet as _, word},
+    maps::counters,
+    packet::{Packet, word},
 };
 
 /// Bytes that all headers have without IP options, inner Ethernet included.
 const fn len_of(family: Family) -> usize {
-    Shape::of(family).start + eth::LEN
+    Shape::of_tunnel(family).len
 }
 
-/// Words of a packet that hold what a [`Shape`] leaves out of the IPv4 header, and what of them is summed up: version, length
+/// Words of a packet that hold what its shape leaves out of the IPv4 header, and what of them is summed up: version, length
 /// and TOS; total length, id, fragment, TTL and protocol; checksum.
 const SUMMED: [(usize, [u8; 8]); 3] =
     [(8, [0, 0, 0, 0, 0, 0, 0xff, 0xff]), (16, [0xff; 8]), (24, [0xff, 0xff, 0, 0, 0, 0, 0, 0])];
 
-/// What is done with packets like this one, if that is known, and this one is right.
+/// Where patterns are kept, by their [`early::index`].
+pub(crate) trait Kept {
+    /// What stands at a place.
+    fn at(index: u32) -> Option<&'static mut Pattern>;
+}
+
+/// What is done with packets like this one, if that is known, and this one is right. It may be used at `now`.
 #[inline(always)]
-pub(crate) fn known(
-    context: &XdpContext,
+pub(crate) fn known<K: Kept>(
+    packet: &impl Packet,
     family: Family,
     generation: u64,
+    now: u64,
 ) -> Option<(Rule, &'static mut Pattern)> {
     match family {
-        Family::Ipv4 => known_as::<{ len_of(Family::Ipv4) }>(context, Family::Ipv4, generation),
-        Family::Ipv6 => known_as::<{ len_of(Family::Ipv6) }>(context, Family::Ipv6, generation),
+        Family::Ipv4 => known_as::<K, { len_of(Family::Ipv4) }>(packet, Family::Ipv4, generation, now),
+        Family::Ipv6 => known_as::<K, { len_of(Family::Ipv6) }>(packet, Family::Ipv6, generation, now),
     }
 }
 
-/// Keeps what is to be done with packets like this one, in which everything is right.
+/// Keeps what is to be done with packets like this one, in which everything is right: from now until then.
 #[inline(always)]
-pub(crate) fn keep(context: &XdpContext, family: Family, generation: u64, rule: Rule) {
+pub(crate) fn keep<K: Kept>(
+    packet: &impl Packet,
+    family: Family,
+    generation: u64,
+    rule: Rule,
+    time: (u64, u64),
+) {
     // It is long enough.
     let _ = match family {
-        Family::Ipv4 => keep_as::<{ len_of(Family::Ipv4) }>(context, Family::Ipv4, generation, rule),
-        Family::Ipv6 => keep_as::<{ len_of(Family::Ipv6) }>(context, Family::Ipv6, generation, rule),
+        Family::Ipv4 => keep_as::<K, { len_of(Family::Ipv4) }>(packet, Family::Ipv4, generation, rule, time),
+        Family::Ipv6 => keep_as::<K, { len_of(Family::Ipv6) }>(packet, Family::Ipv6, generation, rule, time),
     };
 }
 
 #[inline(always)]
-fn known_as<const LEN: usize>(
-    context: &XdpContext,
+fn known_as<K: Kept, const LEN: usize>(
+    packet: &impl Packet,
     family: Family,
     generation: u64,
+    now: u64,
 ) -> Option<(Rule, &'static mut Pattern)> {
-    let head = context.get::<[u8; LEN]>(0)?;
-    let slot = patterns::at(place(head, family))?;
-    if !slot.is_fresh(generation, ticks()) || !is_like(head, family, slot) {
+    let head = packet.get::<[u8; LEN]>(0)?;
+    let slot = K::at(place(head, family))?;
+    if !slot.is_fresh(generation, now) || differs(head, Shape::of_tunnel(family), slot.words()) {
         return None;
     }
     let is_right =
-        has_lengths(head, family, context.len()) && (family == Family::Ipv6 || sum(head) == slot.sum());
+        has_lengths(head, family, packet.len()) && (family == Family::Ipv6 || sum(head) == slot.sum());
     if is_right { Some((slot.rule()?, slot)) } else { None }
 }
 
 #[inline(always)]
-fn keep_as<const LEN: usize>(
-    context: &XdpContext,
+fn keep_as<K: Kept, const LEN: usize>(
+    packet: &impl Packet,
     family: Family,
     generation: u64,
     rule: Rule,
+    (now, until): (u64, u64),
 ) -> Option<()> {
-    let head = context.get::<[u8; LEN]>(0)?;
-    let slot = patterns::at(place(head, family))?;
+    let head = packet.get::<[u8; LEN]>(0)?;
+    let slot = K::at(place(head, family))?;
+    // Two whose places fall together would only wear each other out.
+    if slot.is_fresh(generation, now) {
+        return None;
+    }
     if let Some((vni, vtep, counted)) = slot.counted() {
         counters::received_before(vni, vtep, counted);
     }
     slot.clear();
-    let shape = Shape::of(family);
-    for at in 0..WORDS {
-        slot.set_word(at, word(head, shape.offsets[at]) & shape.mask(at));
+    for (at, kept) in slot.words_mut().iter_mut().enumerate() {
+        *kept = masked(head, Shape::of_tunnel(family), at);
     }
-    slot.keep(rule, sum(head), generation, ticks());
+    slot.keep(rule, sum(head), generation, until);
     Some(())
 }
 
 #[inline(always)]
-fn ticks() -> u64 {
-    // SAFETY: the helper takes nothing.
-    unsafe { bpf_jiffies64() }
-}
-
-#[inline(always)]
 fn place<const LEN: usize>(head: &[u8; LEN], family: Family) -> u32 {
-    let inner = Shape::of(family).start;
+    let inner = Shape::of_tunnel(family).len - eth::LEN;
     early::index(word(head, inner + 4), word(head, inner) as u32)
 }
 
+/// What counts of the word `at` of a shape; 0 where nothing does.
 #[inline(always)]
-fn is_like<const LEN: usize>(head: &[u8; LEN], family: Family, pattern: &Pattern) -> bool {
-    let shape = Shape::of(family);
+pub(crate) fn masked<const LEN: usize, const N: usize>(head: &[u8; LEN], shape: &Shape<N>, at: usize) -> u64 {
+    shape.word(at).map_or(0, |(offset, mask)| word(head, offset) & mask)
+}
+
+/// Whether a packet is not like those with these words.
+#[inline(always)]
+fn differs<const LEN: usize, const N: usize>(head: &[u8; LEN], shape: &Shape<N>, words: &[u64; N]) -> bool {
     let mut differences = 0;
-    for at in 0..WORDS {
-        if shape.mask(at) != 0 {
-            differences |= word(head, shape.offsets[at]) & shape.mask(at) ^ pattern.word(at);
+    for (at, kept) in words.iter().enumerate() {
+        if shape.word(at).is_some() {
+            differences |= masked(head, shape, at) ^ kept;
         }
     }
-    differences == 0
+    differences != 0
 }
 
 /// Whether IP and UDP both end where the packet does.

@@ -175,7 +175,13 @@ impl Skb {
     /// Whether the kernel has a hash of the flow.
     #[inline(always)]
     pub(crate) fn has_flow_hash(&self) -> bool {
-        self.fields().hash != 0
+        self.noted_hash() != 0
+    }
+
+    /// The hash of the flow that the kernel has already, however it came by it; 0: none.
+    #[inline(always)]
+    pub(crate) fn noted_hash(&self) -> u32 {
+        self.fields().hash
     }
 
     /// A hash of the flow, as the kernel's dissector finds it.

@@ -43,6 +43,7 @@ mod frames_mss;
 mod frames_neighbours;
 mod frames_neighbours_snooped;
 mod frames_path_mtu;
+mod frames_repeated;
 mod frames_too_big;
 mod frames_udp_checksum;
 mod frames_xdp_redirect;

@@ -20,6 +20,7 @@ pub mod open_sum;
 pub mod outer;
 pub mod outer_sum;
 pub mod policy;
+pub mod shape;
 pub mod source_ports;
 pub mod tcp;
 pub mod traits;

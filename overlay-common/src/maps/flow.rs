@@ -129,6 +129,13 @@ impl Flow {
         (self.generation, self.fresh_until) = (generation, until);
     }
 
+    /// Until when it is used, nanoseconds of the monotonic clock.
+    #[inline(always)]
+    #[must_use]
+    pub const fn fresh_until(&self) -> u64 {
+        self.fresh_until
+    }
+
     /// Notes the segment, and where the destination is in it.
     #[inline(always)]
     pub fn set(&mut self, vni: Vni, segment: &Segment, standing: Standing) {

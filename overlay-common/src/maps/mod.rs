@@ -8,6 +8,7 @@ pub mod answers;
 pub mod bum_rate;
 pub mod config;
 pub mod counters;
+pub mod departure;
 pub mod device;
 pub mod drops;
 pub mod early;

@@ -29,7 +29,8 @@ pub const LOTS: u32 = 64;
 pub const FRESH_NS: u64 = 100_000_000;
 
 /// Where the next hop of a packet stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Slot {
     index: u32,
     /// Whose slot it is; 0: a VTEP's own.

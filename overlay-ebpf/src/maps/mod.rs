@@ -3,9 +3,11 @@
 pub(crate) mod admitted;
 pub(crate) mod ageing;
 pub(crate) mod answers;
+pub(crate) mod arrivals;
 pub(crate) mod bum_rates;
 pub(crate) mod config;
 pub(crate) mod counters;
+pub(crate) mod departures;
 pub(crate) mod drops;
 pub(crate) mod early;
 pub(crate) mod fdb;

@@ -1,0 +1,13 @@
+use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
+use overlay_common::maps::departure::{Departure, MAX_ENTRIES};
+
+#[btf_map]
+static DEPARTURES: PerCpuArray<Departure, MAX_ENTRIES> = PerCpuArray::new();
+
+/// What stands at a place. `None` does not happen: every place has something.
+#[inline(always)]
+pub(crate) fn at(index: u32) -> Option<&'static mut Departure> {
+    let departure = DEPARTURES.get_ptr_mut(index)?;
+    // SAFETY: the place is this CPU's own, programs on one CPU do not interrupt each other, and the map outlives them.
+    Some(unsafe { &mut *departure })
+}
