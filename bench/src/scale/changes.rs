@@ -36,7 +36,8 @@ pub(super) fn measure(bench: &Bench<'_>, stations: u32) -> Result<[Change; 3]> {
     };
     let one = far(0).to_string();
     let remote = bench.lab.host(2).vtep.to_string();
-    let file = TempFile::new(&with_another_elsewhere(&host.overlay(&["export"])?, &remote)?)?;
+    let last = far((stations / 2).max(1) - 1).to_string();
+    let file = TempFile::new(&with_elsewhere(&host.overlay(&["export"])?, &last, &remote)?)?;
     Ok([
         timed("another elsewhere, in a file of all", &["apply", "-f", file.name()])?,
         timed("one station elsewhere", &["fdb", "replace", "--vni", &vni, &one, "--port", SECOND_PORT])?,
@@ -44,12 +45,12 @@ pub(super) fn measure(bench: &Bench<'_>, stations: u32) -> Result<[Change; 3]> {
     ])
 }
 
-/// An exported file in which the second station that is behind a remote VTEP is behind a port.
-fn with_another_elsewhere(exported: &str, remote: &str) -> Result<String> {
-    let there = |place: &str| format!("mac = \"{}\"\n{place}\n", far(1));
+/// An exported file in which the station `mac` that is behind a remote VTEP is behind a port.
+fn with_elsewhere(exported: &str, mac: &str, remote: &str) -> Result<String> {
+    let there = |place: &str| format!("mac = \"{mac}\"\n{place}\n");
     let (before, after) =
         (there(&format!("remote = \"{remote}\"")), there(&format!("port = \"{SECOND_PORT}\"")));
     let changed = exported.replacen(&before, &after, 1);
-    ensure!(changed != exported, "`overlay export` has no station {}", far(1));
+    ensure!(changed != exported, "`overlay export` has no station {mac} behind {remote}");
     Ok(changed)
 }
