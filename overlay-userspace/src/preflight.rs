@@ -47,21 +47,27 @@ fn missing_capabilities(status: &str) -> Option<Vec<&'static str>> {
     Some(CAPABILITIES.iter().filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect())
 }
 
+/// What the programs need that not every kernel has: name, the version of Linux that brought it, and whether it is there;
+/// `None`: nobody knows.
+pub fn features() -> impl Iterator<Item = (&'static str, &'static str, Option<bool>)> {
+    HELPERS.into_iter().map(|(program_type, helper, name, version)| {
+        (name, version, is_helper_supported(program_type, helper).ok())
+    })
+}
+
 /// Checks that the kernel can run the programs.
 ///
 /// # Errors
 ///
 /// Names the first feature that is missing.
 pub fn kernel() -> Result<()> {
-    for (program_type, helper, name, version) in HELPERS {
-        // A probe that fails proves nothing: loading the programs will tell.
-        if is_helper_supported(program_type, helper).is_ok_and(|supported| !supported) {
-            return Err(Error::Failed(format!(
-                "this kernel is too old: {name} is missing, which Linux {version} brought"
-            )));
-        }
+    // A probe that fails proves nothing: loading the programs will tell.
+    match features().find(|(_, _, present)| *present == Some(false)) {
+        Some((name, version, _)) => Err(Error::Failed(format!(
+            "this kernel is too old: {name} is missing, which Linux {version} brought"
+        ))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ mod learning_limits;
 mod learning_moves;
 mod lifecycle;
 mod managed_neighbours;
+mod manual;
 mod mcast_left_out;
 mod mcast_limits;
 mod mcast_snooping;

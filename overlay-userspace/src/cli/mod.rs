@@ -2,9 +2,11 @@
 
 mod completions;
 mod declared;
+mod examples;
 mod fdb;
 mod headers;
 mod input;
+mod man;
 mod mdb;
 mod neigh;
 mod output;
@@ -14,12 +16,13 @@ mod stats;
 mod status;
 mod tunnel;
 mod up;
+mod version;
 mod vni;
 pub(crate) mod words;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
     demo,
@@ -36,7 +39,7 @@ use output::{Format, Output};
 #[derive(Debug, Parser)]
 #[command(name = "overlay", version, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {
-    /// How to print what commands show
+    /// How to print what commands show: columns for people, or JSON for programs
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     output: Format,
     /// Network namespace to work in, as `ip netns` names it
@@ -95,6 +98,10 @@ enum Command {
     Stats(stats::Stats),
     /// Two hosts, two workloads and an overlay between them, in namespaces of their own
     Demo,
+    /// Print what this is, and what the kernel has for it
+    Version,
+    /// Write the manual pages
+    Man(man::Man),
     /// Print a completion script for a shell
     Completions(completions::Completions),
 }
@@ -140,7 +147,9 @@ impl Session {
 /// Runs the command that this process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed =
+        examples::command::<Cli>().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -173,6 +182,9 @@ fn run(cli: Cli) -> Result<()> {
         command.print::<Cli>();
         return Ok(());
     }
+    if let Command::Man(command) = &cli.command {
+        return command.write::<Cli>();
+    }
     if let Some(name) = &cli.netns {
         preflight::capabilities()?;
         netns::enter(name)?;
@@ -204,7 +216,8 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::AwaitConfirmation => declared::wait(session).await,
         Command::Stats(command) => command.run(session).await,
         Command::Demo => demo::run().await,
-        Command::Completions(_) => Ok(()),
+        Command::Version => version::run(session),
+        Command::Completions(_) | Command::Man(_) => Ok(()),
     }
 }
 

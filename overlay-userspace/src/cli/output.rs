@@ -13,9 +13,7 @@ use crate::error::{Context as _, Error, Result};
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// Columns for people
     Table,
-    /// JSON for programs
     Json,
 }
 
