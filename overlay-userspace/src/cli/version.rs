@@ -17,7 +17,7 @@ const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// What `overlay version` says.
 #[derive(Serialize)]
-struct Version {
+struct About {
     version: &'static str,
     /// The layout of the maps: instances of another one are not touched.
     schema: u32,
@@ -45,7 +45,7 @@ struct Feature {
 pub(super) fn run(session: &Session) -> Result<()> {
     let system = uname().context(|| "cannot ask for the kernel's version")?;
     let text = |text: &std::ffi::OsStr| text.to_string_lossy().into_owned();
-    let version = Version {
+    let about = About {
         version: env!("CARGO_PKG_VERSION"),
         schema: config::SCHEMA,
         kernel: Kernel {
@@ -54,7 +54,7 @@ pub(super) fn run(session: &Session) -> Result<()> {
             features: features(),
         },
     };
-    session.output.print(&version, table)
+    session.output.print(&about, table)
 }
 
 fn features() -> Vec<Feature> {
@@ -74,10 +74,10 @@ fn features() -> Vec<Feature> {
     all
 }
 
-fn table(version: &Version) -> Table {
-    let kernel = &version.kernel;
-    let mut table = Table::new(["overlay", version.version, ""]);
-    table.row(["maps".to_owned(), format!("layout {}", version.schema), String::new()]);
+fn table(about: &About) -> Table {
+    let kernel = &about.kernel;
+    let mut table = Table::new(["overlay", about.version, ""]);
+    table.row(["maps".to_owned(), format!("layout {}", about.schema), String::new()]);
     table.row(["Linux".to_owned(), kernel.release.clone(), kernel.machine.clone()]);
     for Feature { name, since, present, needed } in &kernel.features {
         let state = match (present, needed) {
