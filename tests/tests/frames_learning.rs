@@ -9,6 +9,7 @@ use overlay_tests::{
         Bench, Fate, Hook, NOBODY, OTHER_PORT, OTHER_VNI, OTHER_VTEP, PORT, REMOTE, SECOND_PORT,
         SECOND_STATION, STATION, VNI, lab, udp_frame,
     },
+    fdb,
     frame::Mac,
     process::wait_until,
     testrun::TC_REDIRECT,
@@ -249,6 +250,11 @@ fn a_full_fdb_learns_no_more_and_prefers_what_it_is_told() -> Result<()> {
     for station in &stations[..2] {
         from_port(&bench, PORT, *station, SECOND_STATION)?;
         expect(&bench, *station, Some(("port", PORT, "learned")))?;
+        // Ages are told in ticks of a seventh of a second: the next one shall be younger.
+        wait_until(Instant::now() + Duration::from_secs(10), || {
+            let entry = fdb::entry(bench.host(), VNI, *station)?.context("not learned")?;
+            Ok((entry["age_s"] != 0).then_some(()))
+        })?;
     }
     for _ in 0..3 {
         from_port(&bench, PORT, stations[2], SECOND_STATION)?;
