@@ -26,6 +26,7 @@ mod deliver;
 mod ecn;
 mod encap;
 mod examine;
+mod explain;
 mod flood_to_ports;
 mod flood_to_tunnels;
 mod flow_hash;

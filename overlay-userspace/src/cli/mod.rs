@@ -2,6 +2,7 @@
 
 mod completions;
 mod declared;
+mod explain;
 mod fdb;
 mod headers;
 mod input;
@@ -93,6 +94,8 @@ enum Command {
     AwaitConfirmation,
     /// Packets, bytes and drops
     Stats(stats::Stats),
+    /// Say what the data path would do with a frame, step by step; nothing is sent or changed
+    Explain(explain::Explain),
     /// Two hosts, two workloads and an overlay between them, in namespaces of their own
     Demo,
     /// Print a completion script for a shell
@@ -203,6 +206,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Schema => declared::print_schema(session),
         Command::AwaitConfirmation => declared::wait(session).await,
         Command::Stats(command) => command.run(session).await,
+        Command::Explain(command) => command.run(session).await,
         Command::Demo => demo::run().await,
         Command::Completions(_) => Ok(()),
     }
