@@ -11,6 +11,7 @@
 )]
 
 mod drop_reason;
+pub mod explain;
 pub mod header;
 mod if_index;
 mod mac;

@@ -3,11 +3,13 @@
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 use overlay_common::{
     DropReason, Family, UnderlayAddr, Vni,
+    explain::{Step, Whom},
     header::eth,
     maps::mdb::{Group, Listener, MdbKey, Subject},
 };
 
 use crate::{
+    explain,
     maps::mdb,
     packet::Packet as _,
     skb::Skb,
@@ -102,6 +104,13 @@ impl Audience {
     /// Leaves the audience of a frame of segment `vni` for the program that the frame is handed to.
     #[inline(always)]
     pub(crate) fn hand_over(self, skb: &mut Skb, vni: Vni) {
+        explain::note(|| {
+            Step::Audience(match self.kind {
+                EVERYONE => Whom::Everyone,
+                ROUTERS_IPV4 | ROUTERS_IPV6 => Whom::Routers,
+                _ => Whom::Listeners,
+            })
+        });
         skb.hand_over(vni.get() | self.kind << VNI_BITS);
     }
 

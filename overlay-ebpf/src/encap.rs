@@ -3,6 +3,7 @@
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use overlay_common::{
     DropReason, Family, IfIndex, Vni, VtepId,
+    explain::Step,
     header::{
         eth::{self, Payload},
         fields::{self, Fields},
@@ -13,7 +14,7 @@ use overlay_common::{
 };
 
 use crate::{
-    flow_hash,
+    explain, flow_hash,
     frame::Frame,
     gso::Headers,
     maps::{
@@ -209,7 +210,9 @@ impl Target {
         }
         let ip_len = inner.largest + outer::overhead(vtep.family()) as u32;
         let load = Load { ip_len, heeds_told: !inner.is_smallest() };
+        explain::note(|| Step::Vtep(Some(id)));
         let way = next_hop::find(skb, id, vtep, load, inner.fields.flow_hash, inner.now)?;
+        way.explain();
         Ok(Self { id, vtep, way })
     }
 

@@ -15,11 +15,13 @@ use network_types::{
 };
 use overlay_common::{
     DropReason, UnderlayAddr,
+    explain::Step,
     header::eth::{self, Payload},
 };
 
 use crate::{
     decap::Unclaimed,
+    explain,
     maps::{config, drops},
     packet::Packet as _,
     skb::Skb,
@@ -32,7 +34,9 @@ use crate::{
 /// is the last that is seen of it, and it is counted as dropped.
 #[inline(always)]
 pub(crate) fn takes(skb: &Skb, packet: Unclaimed) -> bool {
-    if !listens(skb, packet.udp_at) {
+    let listens = listens(skb, packet.udp_at);
+    explain::note(|| Step::Foreign(listens));
+    if !listens {
         return false;
     }
     let Some(config) = config::get() else { return true };

@@ -2,6 +2,7 @@
 
 use overlay_common::{
     MacAddr, Vni,
+    explain::{Learning, Step},
     maps::{
         fdb::{Origin, Place},
         segment::Segment,
@@ -9,6 +10,7 @@ use overlay_common::{
 };
 
 use crate::{
+    explain,
     maps::fdb,
     sighting::{self, Sighting},
     skb::Skb,
@@ -24,9 +26,11 @@ const RENEW_NS: u64 = 1_000_000_000;
 #[inline(always)]
 pub(crate) fn learn(skb: &Skb, vni: Vni, segment: &Segment, source: MacAddr, place: Place, now: u64) -> bool {
     if !segment.learning() {
+        explain::note(|| Step::Learn(Some(vni), Learning::Off));
         return true;
     }
     if is_known_at(vni, source, place, now) {
+        explain::note(|| Step::Learn(Some(vni), Learning::Known));
         return true;
     }
     let sighting = Sighting { skb, vni, source, place, now };

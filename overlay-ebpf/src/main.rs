@@ -28,6 +28,7 @@ mod departure;
 mod ecn;
 mod encap;
 mod examine;
+mod explain;
 mod flood_to_ports;
 mod flood_to_tunnels;
 mod flow_hash;

@@ -12,6 +12,7 @@ use aya_ebpf::{
 };
 use overlay_common::{
     DropReason, Family, IfIndex, MacAddr, VtepId,
+    explain::Step,
     header::{eth, ipv4::IpProto},
     maps::{
         next_hop::{NextHop, Slot},
@@ -20,6 +21,7 @@ use overlay_common::{
 };
 
 use crate::{
+    explain,
     maps::{flooding, next_hops, path_mtus, uplinks},
     redirect::{self, Neighbour},
     skb::Skb,
@@ -52,6 +54,17 @@ impl Way {
     #[inline(always)]
     fn resolved(hop: &'static NextHop) -> Self {
         Self { hop: Some(hop), is_resolved: true, uplink: 0, via: Neighbour::NONE }
+    }
+
+    /// Says which way it is.
+    #[inline(always)]
+    pub(crate) fn explain(&self) {
+        explain::note(|| {
+            let (uplink, mtu) =
+                self.hop.map_or((0, 0), |hop| (hop.uplink().map_or(0, IfIndex::get), hop.mtu()));
+            let uplink = if self.is_resolved { uplink } else { self.uplink };
+            Step::NextHop(IfIndex::new(uplink), mtu, self.is_resolved)
+        });
     }
 
     /// What the Ethernet header of a packet of that family is copied from: zeros, which the kernel replaces, where it has to

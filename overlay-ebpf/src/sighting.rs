@@ -5,6 +5,7 @@ use aya_ebpf::helpers::bpf_get_prandom_u32;
 use aya_log_ebpf::{info, warn};
 use overlay_common::{
     MacAddr, Vni,
+    explain::{Learning, Step},
     maps::{
         fdb::{FdbEntry, FdbKey, Origin, Place},
         segment::Segment,
@@ -12,6 +13,7 @@ use overlay_common::{
 };
 
 use crate::{
+    explain,
     maps::{
         ageing,
         counters::{self, Unlearned},
@@ -49,6 +51,18 @@ impl News {
     const FLAPS: Self = Self(4);
     /// There was no room for the station.
     const NO_ROOM: Self = Self(5);
+
+    /// The same for who explains.
+    #[inline(always)]
+    pub(crate) fn learning(self) -> Learning {
+        match self {
+            Self::LEARNED | Self::UNQUEUED => Learning::Learned,
+            Self::MOVED => Learning::Moved,
+            Self::FLAPS => Learning::Flaps,
+            Self::NO_ROOM => Learning::NoRoom,
+            _ => Learning::Kept,
+        }
+    }
 }
 
 /// Learns a station or moves it, as far as the settings and limits of its segment and port allow it.
@@ -65,6 +79,7 @@ pub(crate) fn judge(sighting: &Sighting<'_>) -> News {
 /// learned can be next time.
 #[inline(never)]
 pub(crate) fn follow_up(sighting: &Sighting<'_>, news: News) {
+    explain::note(|| Step::Learn(Some(sighting.vni), news.learning()));
     let (skb, vni, mac) = (sighting.skb, sighting.vni.get(), sighting.source.bytes());
     let what = match news {
         News::LEARNED => "learned",

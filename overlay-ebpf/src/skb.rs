@@ -2,6 +2,8 @@
 
 use core::ffi::c_void;
 
+#[cfg(not(feature = "explain"))]
+use aya_ebpf::helpers::bpf_clone_redirect;
 use aya_ebpf::{
     EbpfContext,
     bindings::{
@@ -11,9 +13,8 @@ use aya_ebpf::{
     },
     bpf_f_adj_room_encap_l2,
     helpers::{
-        bpf_check_mtu, bpf_clone_redirect, bpf_get_hash_recalc, bpf_l3_csum_replace, bpf_skb_change_head,
-        bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop,
-        bpf_skb_vlan_push,
+        bpf_check_mtu, bpf_get_hash_recalc, bpf_l3_csum_replace, bpf_skb_change_head, bpf_skb_change_tail,
+        bpf_skb_change_type, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop, bpf_skb_vlan_push,
     },
     programs::TcContext,
 };
@@ -352,9 +353,17 @@ impl Skb {
 
     /// Sends a copy out of `device`.
     #[inline(always)]
+    #[cfg(not(feature = "explain"))]
     pub(crate) fn send_copy(&mut self, device: IfIndex) -> Result<(), Refused> {
         // SAFETY: the context is valid.
         done(unsafe { bpf_clone_redirect(self.raw(), device.get(), 0) })
+    }
+
+    /// Only says so: the kernel would send the copy in a test run, too.
+    #[inline(always)]
+    #[cfg(feature = "explain")]
+    pub(crate) fn send_copy(&mut self, device: IfIndex) -> Result<(), Refused> {
+        crate::explain::note_copy(self, device)
     }
 }
 

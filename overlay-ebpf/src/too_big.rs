@@ -5,6 +5,7 @@
 use network_types::ip::{IpProto, Ipv4Hdr, Ipv6Hdr};
 use overlay_common::{
     DropReason, Family, IfIndex, Notice, Vni, VtepId,
+    explain::Step,
     header::{
         eth::{self, Payload},
         icmp,
@@ -16,7 +17,7 @@ use overlay_common::{
 
 use crate::{
     checksum::Sum,
-    clock, deliver, flow_hash,
+    clock, deliver, explain, flow_hash,
     frame::Frame,
     maps::{answers, drops, notices, scratch, segments, vteps},
     next_hop,
@@ -43,7 +44,9 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
     let vtep = skb.handed_over_vtep().ok_or(DropReason::UnknownVtep)?;
-    let room = room(skb, segment, &frame, vtep, now).ok_or(DropReason::TooBig)?;
+    let room = room(skb, segment, &frame, vtep, now);
+    explain::note(|| Step::Room(room.unwrap_or(0)));
+    let room = room.ok_or(DropReason::TooBig)?;
     let answered = match frame.payload() {
         Payload::Ipv4 => answer_ipv4(skb, device, &frame, room, now),
         Payload::Ipv6 => answer_ipv6(skb, device, &frame, room, now),

@@ -72,8 +72,8 @@ impl Instance {
             }
             made => made.context(|| format!("cannot make {}", path.display()))?,
         }
-        let lock =
-            lock(&path)?.ok_or_else(|| Error::Failed(format!("instance {name} went away meanwhile")))?;
+        let lock = lock(&path, FlockArg::LockExclusive)?
+            .ok_or_else(|| Error::Failed(format!("instance {name} went away meanwhile")))?;
         let instance = Self { name: name.to_owned(), path, lock: Some(lock) };
         for directory in [instance.maps(), instance.programs(), instance.links()] {
             fs::create_dir(&directory).context(|| format!("cannot make {}", directory.display()))?;
@@ -87,11 +87,22 @@ impl Instance {
     ///
     /// [`Error::Failed`] if it is not up, or is another namespace's or version's.
     pub fn open(name: &str) -> Result<Self> {
-        let instance = Self::find(name)?.ok_or_else(|| {
-            Error::Failed(format!("instance {name} is not up; `overlay up --uplink DEV` brings it up"))
-        })?;
+        let instance = Self::find(name)?.ok_or_else(|| is_down(name))?;
         instance.check(&instance.config()?)?;
         Ok(instance)
+    }
+
+    /// Opens the instance of that name as [`Self::open`] does, but only to be looked at: what comes beside it keeps commands that
+    /// change it waiting, and others that look not.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn look(name: &str) -> Result<(Self, Flock<File>)> {
+        let instance = Self::glance(name).ok_or_else(|| is_down(name))?;
+        let lock = lock(&instance.path, FlockArg::LockShared)?.ok_or_else(|| is_down(name))?;
+        instance.check(&instance.config()?)?;
+        Ok((instance, lock))
     }
 
     /// Finds the instance of that name, whatever is in it; `None` if it is not up.
@@ -101,7 +112,11 @@ impl Instance {
     /// Fails if it cannot be locked.
     pub fn find(name: &str) -> Result<Option<Self>> {
         let path = Path::new(bpffs::ROOT).join(name);
-        Ok(lock(&path)?.map(|lock| Self { name: name.to_owned(), path, lock: Some(lock) }))
+        Ok(lock(&path, FlockArg::LockExclusive)?.map(|lock| Self {
+            name: name.to_owned(),
+            path,
+            lock: Some(lock),
+        }))
     }
 
     /// The instance of that name if it is up, only to be looked at.
@@ -246,13 +261,17 @@ pub fn of_namespace(cookie: u64) -> Result<Vec<Instance>> {
     Ok(all.filter(|instance| instance.config().is_ok_and(|config| config.netns_cookie() == cookie)).collect())
 }
 
+fn is_down(name: &str) -> Error {
+    Error::Failed(format!("instance {name} is not up; `overlay up --uplink DEV` brings it up"))
+}
+
 /// Locks a directory; `None` if it is not there, or was removed while another command had the lock.
-fn lock(path: &Path) -> Result<Option<Flock<File>>> {
+fn lock(path: &Path, how: FlockArg) -> Result<Option<Flock<File>>> {
     let Ok(file) = File::open(path) else {
         return Ok(None);
     };
     let inode = file.metadata().context(|| format!("cannot read {}", path.display()))?.ino();
-    let lock = Flock::lock(file, FlockArg::LockExclusive)
+    let lock = Flock::lock(file, how)
         .map_err(|(_, error)| Error::failed(format!("cannot lock {}", path.display()), error))?;
     let still_there = fs::metadata(path).is_ok_and(|metadata| metadata.ino() == inode);
     Ok(still_there.then_some(lock))

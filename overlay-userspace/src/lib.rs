@@ -14,6 +14,7 @@ pub mod demo;
 mod devices;
 pub mod down;
 mod error;
+pub mod explain;
 pub mod fdb;
 pub mod forwarding;
 pub mod grace;

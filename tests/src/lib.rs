@@ -41,6 +41,7 @@ pub mod frame;
 pub mod group;
 pub mod handshake;
 pub mod machine;
+pub mod maps;
 pub mod mending;
 pub mod mesh;
 pub mod neigh;

@@ -19,6 +19,8 @@ mod configuration;
 mod cutter;
 mod end_to_end;
 mod equal_cost;
+mod explain;
+mod explain_input;
 mod fdb_commands;
 mod fdb_file;
 mod fields;

@@ -29,7 +29,8 @@ pub(crate) fn lint() -> Result<()> {
         ("file lengths", lengths()),
         ("formatting", process::pass(&mut formatting())),
         ("clippy", process::pass(&mut clippy())),
-        ("clippy of the eBPF programs", process::pass(&mut clippy_ebpf())),
+        ("clippy of the eBPF programs", process::pass(&mut clippy_ebpf(""))),
+        ("clippy of those that explain", process::pass(&mut clippy_ebpf("overlay-ebpf/explain"))),
     ] {
         if let Err(error) = outcome {
             process::say(&format!("{name}: {error:#}"));
@@ -59,7 +60,7 @@ fn clippy() -> Command {
 
 /// Clippy of the very compiler that builds the programs, for their own target and with the flags of their build:
 /// lints see what is loaded, which they would not on the host's target.
-fn clippy_ebpf() -> Command {
+fn clippy_ebpf(features: &str) -> Command {
     let target = if cfg!(target_endian = "big") { "bpfeb" } else { "bpfel" };
     let arch = if ARCH.starts_with("riscv64") { "riscv64" } else { ARCH };
     let mut command = Command::new("rustup");
@@ -68,6 +69,7 @@ fn clippy_ebpf() -> Command {
         .args(["run", toolchain::NAME, "cargo", "clippy", "--release"])
         .args(["-p", "overlay-ebpf", "-p", "overlay-bench-ebpf"])
         .args(["--target", &format!("{target}-unknown-none"), "-Z", "build-std=core"])
+        .args(["--features", features])
         .args(["--", "-D", "warnings"])
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{arch}\""))

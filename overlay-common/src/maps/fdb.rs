@@ -199,6 +199,12 @@ impl Standing {
         self.0
     }
 
+    /// What that word says.
+    #[must_use]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
     /// The segment that the entry is of.
     #[inline(always)]
     #[must_use]

@@ -3,11 +3,12 @@ use core::ptr;
 use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
 use overlay_common::{
     IfIndex,
+    explain::Step,
     maps::bum_rate::{BumRate, MAX_ENTRIES},
 };
 
 use super::NO_PREALLOC;
-use crate::atomic;
+use crate::{atomic, explain};
 
 /// How often a word is tried that other CPUs change too; after that the frame passes unpaid.
 const TRIES: u32 = 4;
@@ -29,10 +30,12 @@ pub(crate) fn allows(device: IfIndex, packets: u32, now: u64) -> bool {
         // SAFETY: the word is in the map; other CPUs may change it at any time.
         let next = unsafe { word.read_volatile() };
         let Some(after) = rate.after(next, now, packets) else {
+            explain::note(|| Step::BumRate(device, false));
             return false;
         };
         // SAFETY: the word is in the map, and aligned.
         if unsafe { atomic::compare_exchange(word, next, after) } {
+            explain::note(|| Step::BumRate(device, true));
             return true;
         }
     }

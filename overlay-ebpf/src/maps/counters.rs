@@ -1,10 +1,12 @@
 use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::PerCpuHashMap, macros::btf_map};
 use overlay_common::{
     Vni, VtepId,
+    explain::{self as said, Step},
     maps::counters::{Counters, CountersKey, MAX_ENTRIES},
 };
 
 use super::NO_PREALLOC;
+use crate::explain;
 
 #[btf_map]
 static STATS: PerCpuHashMap<CountersKey, Counters, MAX_ENTRIES, NO_PREALLOC> = PerCpuHashMap::new();
@@ -45,6 +47,14 @@ pub(crate) enum Unlearned {
 /// Counts what learning did not do.
 #[inline(always)]
 pub(crate) fn unlearned(vni: Vni, what: Unlearned) {
+    explain::note(|| {
+        Step::Unlearned(match what {
+            Unlearned::Full => said::Unlearned::Full,
+            Unlearned::Limit => said::Unlearned::Limit,
+            Unlearned::Unmoved => said::Unlearned::Unmoved,
+            Unlearned::Flaps => said::Unlearned::Flaps,
+        })
+    });
     let Some(counters) = STATS.get_ptr_mut(CountersKey::new(vni, None)) else { return };
     // SAFETY: the slot is this CPU's own, and the map outlives the program.
     let counters = unsafe { &mut *counters };
@@ -62,6 +72,7 @@ pub(crate) fn unlearned(vni: Vni, what: Unlearned) {
 /// Counts a request for a neighbour, and whether it is answered here.
 #[inline(always)]
 pub(crate) fn asked(vni: Vni, answered: bool) {
+    explain::note(|| Step::Asked(answered));
     if let Some(counters) = STATS.get_ptr_mut(CountersKey::new(vni, None)) {
         // SAFETY: the slot is this CPU's own, and the map outlives the program.
         let counters = unsafe { &mut *counters };

@@ -1,6 +1,7 @@
 use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::HashMap, macros::btf_map};
 use overlay_common::{
     MacAddr, Vni,
+    explain::Step,
     maps::{
         fdb::{DEFAULT_ENTRIES, FdbEntry, FdbKey, Place, Standing},
         segment::Segment,
@@ -8,7 +9,7 @@ use overlay_common::{
 };
 
 use super::{NO_PREALLOC, generation};
-use crate::atomic;
+use crate::{atomic, explain};
 
 /// `-EEXIST`.
 const EEXIST: i32 = -17;
@@ -33,12 +34,14 @@ pub(crate) fn standing(vni: Vni, segment: &Segment, mac: MacAddr, now: u64) -> (
         return (Standing::NOWHERE, 0);
     }
     // SAFETY: a shared read of words that writers change as a whole.
-    match unsafe { FDB.get(FdbKey::new(vni, mac)) } {
+    let found = match unsafe { FDB.get(FdbKey::new(vni, mac)) } {
         Some(entry) if !entry.is_aged(segment.ageing(), now) => {
             (entry.standing(), entry.holds_until(segment.ageing()))
         }
         _ => (Standing::NOWHERE, 0),
-    }
+    };
+    explain::note(|| Step::Station(Some(vni), mac, found.0));
+    found
 }
 
 /// The entry of the station `mac` of segment `vni`, to be changed in place by [`FdbEntry::touch`],

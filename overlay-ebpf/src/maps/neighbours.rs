@@ -3,6 +3,7 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::HashMap, helpers::bpf_for_each_map_elem, macros::btf_map};
 use overlay_common::{
     MacAddr, OverlayAddr, Vni,
+    explain::Step,
     header::vlan::Vlans,
     maps::{
         neighbour::{MAX_ENTRIES, Neighbour, NeighbourKey},
@@ -11,7 +12,7 @@ use overlay_common::{
 };
 
 use super::NO_PREALLOC;
-use crate::atomic;
+use crate::{atomic, explain};
 
 /// `-EEXIST`.
 const EEXIST: i32 = -17;
@@ -31,7 +32,12 @@ pub(crate) fn station(
 ) -> Option<(MacAddr, bool, bool)> {
     let key = NeighbourKey::new(vni, address);
     // SAFETY: a shared read of words that writers change as a whole.
-    let entry = unsafe { NEIGHBOURS.get(key) }?;
+    let entry = unsafe { NEIGHBOURS.get(key) };
+    explain::note(|| {
+        let known = entry.filter(|entry| !entry.is_aged(segment.ageing(), now));
+        Step::Neighbour(Some(vni), Some(address), known.is_some())
+    });
+    let entry = entry?;
     if entry.is_aged(segment.ageing(), now) {
         return None;
     }

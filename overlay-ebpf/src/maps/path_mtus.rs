@@ -1,8 +1,11 @@
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
 use overlay_common::{
     VtepId,
+    explain::Step,
     maps::path_mtu::{MAX_ENTRIES, PathMtu},
 };
+
+use crate::explain;
 
 #[btf_map]
 static PATH_MTUS: Array<PathMtu, MAX_ENTRIES> = Array::new();
@@ -17,6 +20,7 @@ pub(crate) fn get(vtep: VtepId, now: u64) -> u16 {
 /// Notes that the underlay carries no more than `mtu` bytes to `vtep`. Never raises what is known.
 #[inline(always)]
 pub(crate) fn lower(vtep: VtepId, mtu: u16, now: u64) {
+    explain::note(|| Step::PathMtu(Some(vtep), mtu));
     if mtu > get(vtep, now) {
         return;
     }

@@ -1,10 +1,12 @@
 use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
 use overlay_common::{
     IfIndex,
+    explain::Step,
     maps::port::{MAX_ENTRIES, Port},
 };
 
 use super::NO_PREALLOC;
+use crate::explain;
 
 #[btf_map]
 static PORTS: HashMap<u32, Port, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
@@ -13,5 +15,7 @@ static PORTS: HashMap<u32, Port, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
 #[inline(always)]
 pub(crate) fn get(device: IfIndex) -> Option<Port> {
     // SAFETY: userspace replaces the value as a whole.
-    unsafe { PORTS.get(device.get()) }.copied()
+    let port = unsafe { PORTS.get(device.get()) };
+    explain::note(|| Step::Port(device, port.is_some()));
+    port.copied()
 }

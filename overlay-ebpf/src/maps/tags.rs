@@ -1,10 +1,12 @@
 use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
 use overlay_common::{
     IfIndex, Vid, Vni,
+    explain::Step,
     maps::vlan::{MAX_ENTRIES, TagKey},
 };
 
 use super::NO_PREALLOC;
+use crate::explain;
 
 #[btf_map]
 static TAGS: HashMap<TagKey, u32, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
@@ -13,5 +15,7 @@ static TAGS: HashMap<TagKey, u32, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
 #[inline(always)]
 pub(crate) fn get(device: IfIndex, vni: Vni) -> Option<Vid> {
     // SAFETY: userspace replaces the value as a whole.
-    unsafe { TAGS.get(TagKey::new(device, vni)) }.and_then(|vid| Vid::new(*vid as u16))
+    let vid = unsafe { TAGS.get(TagKey::new(device, vni)) }.and_then(|vid| Vid::new(*vid as u16));
+    explain::note(|| Step::Tag(device, Some(vni), vid));
+    vid
 }

@@ -1,10 +1,12 @@
 use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
 use overlay_common::{
     IfIndex, Vid, Vni,
+    explain::Step,
     maps::vlan::{MAX_ENTRIES, VlanKey},
 };
 
 use super::NO_PREALLOC;
+use crate::explain;
 
 #[btf_map]
 static VLANS: HashMap<VlanKey, u32, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
@@ -13,5 +15,7 @@ static VLANS: HashMap<VlanKey, u32, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
 #[inline(always)]
 pub(crate) fn get(device: IfIndex, vid: Vid) -> Option<Vni> {
     // SAFETY: userspace replaces the value as a whole.
-    unsafe { VLANS.get(VlanKey::new(device, vid)) }.and_then(|vni| Vni::new(*vni))
+    let vni = unsafe { VLANS.get(VlanKey::new(device, vid)) }.and_then(|vni| Vni::new(*vni));
+    explain::note(|| Step::Vlan(device, Some(vid), vni));
+    vni
 }

@@ -68,6 +68,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("confirm", &["overlay confirm"]),
     ("schema", &["overlay schema > overlay.schema.json"]),
     ("stats", &["overlay stats", "overlay stats --vni 100", "overlay stats --drops"]),
+    (
+        "explain",
+        &[
+            "overlay explain --port veth0 --dst 02:00:00:00:00:02 --proto tcp --dport 80",
+            "overlay explain --from-uplink eth0 --pcap tunnel.pcap:3",
+        ],
+    ),
     ("demo", &["overlay demo"]),
     ("version", &["overlay version", "overlay -o json version"]),
     ("man", &["overlay man /usr/local/share/man/man1"]),

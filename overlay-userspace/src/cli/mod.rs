@@ -3,6 +3,7 @@
 mod completions;
 mod declared;
 mod examples;
+mod explain;
 mod fdb;
 mod headers;
 mod input;
@@ -96,6 +97,8 @@ enum Command {
     AwaitConfirmation,
     /// Packets, bytes and drops
     Stats(stats::Stats),
+    /// Say what the data path would do with a frame, step by step; nothing is sent or changed
+    Explain(explain::Explain),
     /// Two hosts, two workloads and an overlay between them, in namespaces of their own
     Demo,
     /// Print what this is, and what the kernel has for it
@@ -215,6 +218,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Schema => declared::print_schema(session),
         Command::AwaitConfirmation => declared::wait(session).await,
         Command::Stats(command) => command.run(session).await,
+        Command::Explain(command) => command.run(session).await,
         Command::Demo => demo::run().await,
         Command::Version => version::run(session),
         Command::Completions(_) | Command::Man(_) => Ok(()),

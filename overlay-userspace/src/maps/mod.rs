@@ -3,6 +3,7 @@
 pub mod admitted;
 mod batch;
 pub mod config;
+pub(crate) mod copy;
 pub mod counters;
 pub mod drops;
 pub mod fdb;
