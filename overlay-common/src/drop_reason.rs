@@ -80,7 +80,7 @@ drop_reasons! {
     UnknownVni = "unknown-vni",
     /// A packet for our VTEP comes from an address that is no member of its segment.
     NotAMember = "not-a-member",
-    /// A frame out of a tunnel whose destination is behind a tunnel: it must never go back into one.
+    /// A frame out of a tunnel whose destination is behind a tunnel, in a segment without transit: it must not go back into one.
     TunnelToTunnel = "tunnel-to-tunnel",
     /// The underlay marked congestion on a packet whose inner sender does not know ECN (RFC 6040, section 4.2).
     Ecn = "ecn",
@@ -108,6 +108,10 @@ drop_reasons! {
     Stray = "stray",
     /// A frame to a group that is for one link only, as PAUSE, LACP, 802.1X and LLDP are (IEEE 802.1Q, table 8-1).
     ReservedMac = "reserved-mac",
+    /// A frame in transit whose destination is behind the very VTEP that it came from.
+    SameVtep = "same-vtep",
+    /// A packet in transit that has come over as many VTEPs and routers as its outer TTL or hop limit allows.
+    TtlExpired = "ttl-expired",
 }
 
 impl DropReason {

@@ -1,5 +1,7 @@
 //! Encapsulation: from a workload's frame to a packet on its way to a remote VTEP.
 
+pub(crate) mod transit;
+
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use overlay_common::{
     DropReason, Family, IfIndex, Vni, VtepId,
@@ -171,7 +173,7 @@ fn cutter(skb: &Skb) -> u32 {
 
 /// The id of an IPv4 packet with those traits: 0 for one that nobody may fragment.
 #[inline(always)]
-fn ip_id(traits: Traits) -> u16 {
+pub(crate) fn ip_id(traits: Traits) -> u16 {
     if traits.df() != 0 {
         return 0;
     }

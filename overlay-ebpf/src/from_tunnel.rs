@@ -14,7 +14,8 @@ use crate::{
     verdict::Outcome,
 };
 
-/// Switches a frame to ports of the segment that was handed over with it, and to nothing else.
+/// Switches a frame to ports of the segment that was handed over with it; one in transit to the VTEP that its destination is
+/// behind; and to nothing else.
 #[inline(always)]
 pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let vni = Audience::segment(skb).ok_or(DropReason::UnknownVni)?;
@@ -25,6 +26,9 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let place = fdb::place(vni, segment, destination, now);
     match place {
         Some(Place::Port { device, peer }) => deliver::to_port(skb, vni, segment, (device, peer), &frame),
+        Some(Place::Vtep(_)) if skb.journey_handed_over().is_some() => {
+            jumps::jump(skb, Jump::TransitFromTunnel)
+        }
         Some(Place::Vtep(_)) => Err(DropReason::TunnelToTunnel),
         None => jumps::jump(skb, Jump::FloodFromTunnel),
     }

@@ -199,6 +199,13 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival
     let (generation, now) = (arrival.generation, arrival.now);
     let (place, until) = arrival.place(skb, &tunnel, &frame);
     match place {
+        // What was sent to a group was flooded, and a frame without outer headers has lost how far it may go.
+        Some(Place::Vtep(to)) if segment.transit() && span.start != 0 && !skb.is_to_group() => {
+            skb.hand_over_target(to);
+            skb.hand_over_vtep(vtep);
+            skb.hand_over(vni.get());
+            return jumps::jump(skb, Jump::TransitFromUplink);
+        }
         Some(Place::Vtep(_)) => return Err(DropReason::TunnelToTunnel),
         None if destination.is_reserved() => return Err(DropReason::ReservedMac),
         None if !destination.is_group() && !segment.flood() => return Err(DropReason::UnknownUnicast),
@@ -235,6 +242,7 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival
         (Some(program), _) => program,
         (None, _) => Jump::ForwardFromTunnel,
     };
+    skb.hand_over_journey(None);
     skb.hand_over_vtep(vtep);
     skb.hand_over(vni.get());
     jumps::jump(skb, program)
@@ -269,7 +277,7 @@ impl Arrival {
 /// Of UDP the kernel would not find the segments again behind a tunnel, whose mark stays on the skb; and several tunnel
 /// packets can be one GSO packet too, the first inner frame followed by the other packets' headers.
 #[inline(always)]
-fn is_whole(skb: &Skb, span: Span, frame: &Frame) -> bool {
+pub(crate) fn is_whole(skb: &Skb, span: Span, frame: &Frame) -> bool {
     let start = span.start + frame.network_offset() - eth::LEN;
     let Some(headers) = Headers::parse(skb, start, frame.payload()) else {
         return false;
@@ -279,7 +287,7 @@ fn is_whole(skb: &Skb, span: Span, frame: &Frame) -> bool {
 
 /// Takes the outer headers off, what trails the inner frame, and its VLAN tags.
 #[inline(always)]
-fn strip(skb: &mut Skb, span: Span, frame: &Frame) -> Result<(), DropReason> {
+pub(crate) fn strip(skb: &mut Skb, span: Span, frame: &Frame) -> Result<(), DropReason> {
     let Span { start, end } = span;
     if start == 0 {
         return Ok(());

@@ -30,14 +30,14 @@ use overlay_common::{
 use crate::{
     clock,
     decap::{self, Span, Tunnel},
-    ecn, examine,
+    early_transit, ecn, examine,
     frame::Frame,
     helper::done,
     learn,
     maps::{
         config,
         counters::{self, Size},
-        early, fdb, generation, ports, segments, uplinks,
+        early, fdb, generation, jumps, ports, segments, uplinks,
     },
     mark::Mark,
     open_sum,
@@ -64,11 +64,13 @@ pub(crate) enum Early {
     Untouched,
     /// It passes without its outer headers.
     Stripped,
-    /// It goes to a port without its outer headers.
+    /// It goes to a port without its outer headers, or by another uplink to another VTEP.
     Redirected,
+    /// It goes on to another VTEP, by the uplink that it came by.
+    Returned,
     /// It was changed half way.
     Broken,
-    /// It was changed, and the kernel would not send it to its port.
+    /// It was changed, and the kernel would not send it on.
     Refused,
 }
 
@@ -83,7 +85,8 @@ struct Found {
     pattern: Option<&'static mut Pattern>,
 }
 
-/// Strips a packet that TC would deliver to a single port. With `NATIVE`, one for a port that is fed by XDP is sent there.
+/// Strips a packet that TC would deliver to a single port. With `NATIVE`, one for a port that is fed by XDP is sent there, and
+/// one in transit goes to a program of its own.
 #[inline(always)]
 pub(crate) fn handle<const NATIVE: bool>(context: &XdpContext) -> Early {
     let Some(found) = find::<NATIVE>(context) else {
@@ -148,6 +151,10 @@ fn find<const NATIVE: bool>(context: &XdpContext) -> Option<Found> {
         let payload = eth::payload(context.get::<EthHdr>(start)?);
         let is_simple = is_simple(context, start, payload, &rule, None);
         return Some(Found { rule, start, is_simple, pattern: Some(pattern) });
+    }
+    if NATIVE && early_transit::is_likely(context, family, generation) {
+        jumps::to_transit(context);
+        return None;
     }
     let (tunnel, Span { start, end: None }) =
         decap::recognise(context, |_, _| true, |_, _, _, _| None).ok()??
@@ -218,8 +225,14 @@ fn find_out<const NATIVE: bool>(
     }
     let now = clock::now();
     let (standing, until) = fdb::standing(vni, segment, frame.destination(), now);
-    let Place::Port { device: port, .. } = standing.place(vni)? else {
-        return None;
+    let port = match standing.place(vni)? {
+        Place::Port { device, .. } => device,
+        Place::Vtep(_) => {
+            if NATIVE && segment.transit() {
+                jumps::to_transit(context);
+            }
+            return None;
+        }
     };
     let look = segment.suppress() || segment.clamps_mss();
     let mut rule = Rule { vni, vtep, port, peer: false, longest: 0, look };

@@ -25,6 +25,7 @@ mod clock;
 mod decap;
 mod deliver;
 mod departure;
+mod early_transit;
 mod ecn;
 mod encap;
 mod examine;
@@ -69,13 +70,14 @@ mod suppress;
 mod sweep;
 mod tagged;
 mod too_big;
+mod transit;
 mod verdict;
 mod vlan;
 
 use aya_ebpf::{
     bindings::{
         TC_ACT_SHOT, TC_ACT_UNSPEC,
-        xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT},
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX},
     },
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
@@ -204,6 +206,30 @@ fn groups_from_tunnel(context: TcContext) -> i32 {
     act(groups::from_tunnel(&mut Skb::new(context)))
 }
 
+/// Reached from `from_uplink`: a packet whose frame's destination is behind another VTEP.
+#[classifier]
+fn transit_from_uplink(context: TcContext) -> i32 {
+    act(transit::whole(&mut Skb::new(context)))
+}
+
+/// Reached from `transit_from_uplink`: a packet that needs more than other outer headers.
+#[classifier]
+fn unwrap_from_uplink(context: TcContext) -> i32 {
+    act(transit::unwrap(&mut Skb::new(context)))
+}
+
+/// Reached from `forward_from_tunnel`: such a frame without its outer headers.
+#[classifier]
+fn transit_from_tunnel(context: TcContext) -> i32 {
+    act(transit::anew(&mut Skb::new(context)))
+}
+
+/// Reached from `transit_from_tunnel`: it does not fit.
+#[classifier]
+fn too_big_from_tunnel(context: TcContext) -> i32 {
+    act(too_big::from_tunnel(&mut Skb::new(context)))
+}
+
 /// TC ingress of the device behind which packets have been cut up: puts UDP checksums in.
 #[classifier]
 fn checksum_cut(context: TcContext) -> i32 {
@@ -223,7 +249,13 @@ fn from_uplink_xdp(context: XdpContext) -> u32 {
     act_early(from_uplink_xdp::handle::<true>(&context))
 }
 
-/// The same for the generic hook, which copies packets for a program that takes several buffers, and then forgets the
+/// Reached from `from_uplink_xdp`: a packet that may be in transit.
+#[xdp(frags)]
+fn transit_from_uplink_xdp(context: XdpContext) -> u32 {
+    act_early(early_transit::handle(context))
+}
+
+/// The same as `from_uplink_xdp` for the generic hook, which copies packets for a program that takes several buffers, and then forgets the
 /// length of their Ethernet header, so that TC finds it cut off (Linux 6.18, `netif_skb_check_for_xdp`).
 #[xdp]
 fn from_uplink_xdp_generic(context: XdpContext) -> u32 {
@@ -264,6 +296,7 @@ fn act_early(outcome: Early) -> u32 {
     match outcome {
         Early::Untouched | Early::Stripped => XDP_PASS,
         Early::Redirected => XDP_REDIRECT,
+        Early::Returned => XDP_TX,
         Early::Broken => {
             drops::count(DropReason::DecapFailed);
             XDP_DROP

@@ -3,7 +3,7 @@
 use core::mem::{self, MaybeUninit};
 
 use aya_ebpf::{
-    EbpfContext as _,
+    EbpfContext,
     bindings::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NO_NEIGH,
         BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibParams,
@@ -130,11 +130,34 @@ pub(crate) fn find(
     Ok(Way::resolved(hop))
 }
 
+/// The next hop of a packet to `vtep` for who can only use one that all is known of, as XDP can; else as [`find`].
+#[inline(always)]
+pub(crate) fn resolved(
+    context: &impl EbpfContext,
+    id: VtepId,
+    vtep: &Vtep,
+    load: Load,
+    flow_hash: u32,
+    now: u64,
+) -> Option<&'static NextHop> {
+    let slot = slot_of(id, vtep, flow_hash);
+    let hop = next_hops::get(slot)?;
+    if vtep.is_group() {
+        return None;
+    }
+    if !hop.is_of(slot) || !hop.is_fresh(now) {
+        let way = look_up(context, id, vtep, slot, hop, now, load).ok()?;
+        return way.hop.filter(|_| way.is_resolved);
+    }
+    let mtu = hop.mtu();
+    if mtu != 0 && load.ip_len > u32::from(mtu) { None } else { Some(hop) }
+}
+
 /// Asks the FIB, and keeps a complete answer in `hop`, the place of `slot`. What it shares out equal-cost routes by is the same for all flows
 /// of a lot: addresses, and by its settings ports (`fib_multipath_hash_policy`) or the flow label.
 #[inline(always)]
 fn look_up(
-    skb: &Skb,
+    context: &impl EbpfContext,
     id: VtepId,
     vtep: &Vtep,
     slot: Slot,
@@ -148,7 +171,7 @@ fn look_up(
     // Who floods has no stack for it.
     let params = flooding::fib().ok_or(DropReason::NoRoute)?;
     *params = zeroed();
-    match ask(skb, vtep, slot, ip_len, params) {
+    match ask(context, vtep, slot, ip_len, params) {
         BPF_FIB_LKUP_RET_SUCCESS => {
             let uplink = checked(params.ifindex)?;
             // SAFETY: the kernel has replaced the length by the MTU.
@@ -209,7 +232,7 @@ fn zeroed() -> FibParams {
 
 /// Asks the FIB for the way of an outer IP packet of `ip_len` bytes; its code. `params` are zero, and hold the answer then.
 #[inline(always)]
-fn ask(skb: &Skb, vtep: &Vtep, slot: Slot, ip_len: u32, params: &mut FibParams) -> u32 {
+fn ask(context: &impl EbpfContext, vtep: &Vtep, slot: Slot, ip_len: u32, params: &mut FibParams) -> u32 {
     params.ifindex = LOOPBACK;
     params.l4_protocol = IpProto::Udp as u8;
     params.sport = (slot.lot() as u16).to_be();
@@ -230,7 +253,7 @@ fn ask(skb: &Skb, vtep: &Vtep, slot: Slot, ip_len: u32, params: &mut FibParams) 
         }
     }
     // SAFETY: the context is valid and `params` as long as said.
-    unsafe { bpf_fib_lookup(skb.as_ptr(), params, mem::size_of::<FibParams>() as i32, 0) as u32 }
+    unsafe { bpf_fib_lookup(context.as_ptr(), params, mem::size_of::<FibParams>() as i32, 0) as u32 }
 }
 
 /// The next hop of a multicast group: by the uplink that it was joined on, to a MAC address that follows from the group's.

@@ -19,7 +19,19 @@ pub(crate) fn wants_sum(id: VtepId) -> bool {
 /// Encapsulates a frame and sends it to the VTEP `id`. A frame that is too big for it is as it was.
 #[inline(always)]
 pub(crate) fn to_vtep(skb: &mut Skb, id: VtepId, inner: &Inner) -> Outcome {
-    match send_apart(skb.raw(), id.index(), inner) {
+    outcome(send_apart(skb.raw(), id.index(), inner))
+}
+
+/// Sends a tunnel packet on to the VTEP `id`, with other outer headers in the place of those that it has. One that is too big for
+/// it is as it was.
+#[inline(always)]
+pub(crate) fn on_to_vtep(skb: &mut Skb, id: VtepId, inner: &Inner, has_open_sum: bool) -> Outcome {
+    outcome(pass_on_apart(skb.raw(), id.index(), inner, u32::from(has_open_sum)))
+}
+
+#[inline(always)]
+fn outcome(code: i64) -> Outcome {
+    match code {
         DROPPED => Ok(Verdict::Copied),
         TOO_BIG => Err(DropReason::TooBig),
         action => Ok(Verdict::Redirected(action as i32)),
@@ -39,6 +51,22 @@ fn send_apart(skb: *mut __sk_buff, id: u32, inner: &Inner) -> i64 {
         .ok_or(DropReason::UnknownVtep)
         .and_then(|id| Target::find(&skb, id, inner))
         .and_then(|target| target.send(&mut skb, inner));
+    code(sent)
+}
+
+/// The same for [`on_to_vtep`].
+#[inline(never)]
+fn pass_on_apart(skb: *mut __sk_buff, id: u32, inner: &Inner, has_open_sum: u32) -> i64 {
+    let mut skb = Skb::new(TcContext::new(skb));
+    let sent = VtepId::new(id as u16)
+        .ok_or(DropReason::UnknownVtep)
+        .and_then(|id| Target::find(&skb, id, inner))
+        .and_then(|target| target.pass_on(&mut skb, inner, has_open_sum != 0));
+    code(sent)
+}
+
+#[inline(always)]
+fn code(sent: Outcome) -> i64 {
     match sent {
         Ok(Verdict::Redirected(action)) => i64::from(action),
         Ok(Verdict::NotOurs | Verdict::Copied) => DROPPED,

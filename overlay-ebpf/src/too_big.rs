@@ -12,14 +12,14 @@ use overlay_common::{
         ipv4::{self, Fragment},
         ipv6, outer,
     },
-    maps::{next_hop::Slot, path_mtu::IPV6_MIN, segment::Segment, vtep::Vtep},
+    maps::{jump::Jump, next_hop::Slot, path_mtu::IPV6_MIN, segment::Segment, vtep::Vtep},
 };
 
 use crate::{
     checksum::Sum,
     clock, deliver, explain, flow_hash,
     frame::Frame,
-    maps::{answers, drops, notices, scratch, segments, vteps},
+    maps::{answers, drops, jumps, notices, scratch, segments, vteps},
     next_hop,
     packet::Packet as _,
     skb::Skb,
@@ -39,10 +39,27 @@ const IPV4_MIN: u32 = 68;
 #[inline(always)]
 pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let device = skb.device().ok_or(DropReason::UnknownPort)?;
-    let now = clock::now();
-    let frame = Frame::handed_over(skb)?;
     let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
     let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
+    let frame = answer(skb, device, segment)?;
+    deliver::to_port(skb, vni, segment, (device, false), &frame)
+}
+
+/// The same for a frame in transit. The answer goes back as if it had come from that remote VTEP.
+#[inline(always)]
+pub(crate) fn from_tunnel(skb: &mut Skb) -> Outcome {
+    let device = skb.device().ok_or(DropReason::UnknownPort)?;
+    let vni = Vni::new(skb.handed_over()).ok_or(DropReason::UnknownVni)?;
+    let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
+    answer(skb, device, segment)?;
+    jumps::jump(skb, Jump::ForwardFromTunnel)
+}
+
+/// Makes the answer of a frame, and counts; the frame that it was. Answers are held to a rate for each `device`.
+#[inline(always)]
+fn answer(skb: &mut Skb, device: IfIndex, segment: &Segment) -> Result<Frame, DropReason> {
+    let now = clock::now();
+    let frame = Frame::handed_over(skb)?;
     let vtep = skb.handed_over_vtep().ok_or(DropReason::UnknownVtep)?;
     let room = room(skb, segment, &frame, vtep, now);
     explain::note(|| Step::Room(room.unwrap_or(0)));
@@ -55,7 +72,7 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     answered.ok_or(DropReason::TooBig)?;
     drops::count(DropReason::TooBig);
     notices::count(Notice::TooBigAnswered);
-    deliver::to_port(skb, vni, segment, (device, false), &frame)
+    Ok(frame)
 }
 
 /// The largest IP packet of the workload's flow that fits its segment and the path to the VTEP `id`, in bytes.

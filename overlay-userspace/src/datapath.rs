@@ -2,7 +2,7 @@
 
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::ProgramArray,
+    maps::{MapData, ProgramArray},
     programs::{Program, ProgramError, SchedClassifier, Xdp},
 };
 use aya_obj::programs::XdpAttachType;
@@ -22,7 +22,7 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 29] = [
+const MAPS: [&str; 30] = [
     admitted::NAME,
     admitted::FREE_NAME,
     ageing::NAME,
@@ -38,6 +38,7 @@ const MAPS: [&str; 29] = [
     flow::GENERATION,
     learned::NAME,
     jump::NAME,
+    jump::XDP_NAME,
     mdb::NAME,
     member::NAME,
     neighbour::NAME,
@@ -133,12 +134,7 @@ fn size(loader: &mut EbpfLoader<'_>, room: Room) {
 
 /// Puts the programs that others jump to into their slots.
 fn fill_jumps(ebpf: &mut Ebpf) -> Result<()> {
-    let missing = || Error::Failed("the compiled programs are not complete".to_owned());
-    let mut jumps: ProgramArray<_> = ebpf
-        .take_map(jump::NAME)
-        .ok_or_else(missing)?
-        .try_into()
-        .context(|| format!("cannot use map {}", jump::NAME))?;
+    let mut jumps = program_array(ebpf, jump::NAME)?;
     for jump in Jump::ALL {
         let name = jump.program();
         let Some(Program::SchedClassifier(program)) = ebpf.program(name) else {
@@ -147,7 +143,21 @@ fn fill_jumps(ebpf: &mut Ebpf) -> Result<()> {
         let what = || format!("cannot link program {name}");
         jumps.set(jump.index(), program.fd().context(what)?, 0).context(what)?;
     }
-    Ok(())
+    let mut jumps = program_array(ebpf, jump::XDP_NAME)?;
+    let Some(Program::Xdp(program)) = ebpf.program(jump::TRANSIT_XDP) else {
+        return Err(missing());
+    };
+    let what = || format!("cannot link program {}", jump::TRANSIT_XDP);
+    jumps.set(0, program.fd().context(what)?, 0).context(what)
+}
+
+fn program_array(ebpf: &mut Ebpf, name: &str) -> Result<ProgramArray<MapData>> {
+    let map = ebpf.take_map(name).ok_or_else(missing)?;
+    map.try_into().context(|| format!("cannot use map {name}"))
+}
+
+fn missing() -> Error {
+    Error::Failed("the compiled programs are not complete".to_owned())
 }
 
 /// The kernel's id of a pinned TC program.

@@ -53,6 +53,8 @@ pub struct Change {
     pub snoop_dhcp: Option<bool>,
     /// Whether the receivers of multicast are learned.
     pub mcast_snooping: Option<bool>,
+    /// Whether frames go on from tunnel to tunnel.
+    pub transit: Option<bool>,
 }
 
 impl Change {
@@ -79,6 +81,7 @@ impl Change {
             .with_mtu(self.mtu.unwrap_or(segment.mtu()))
             .with_clamp_mss(self.clamp_mss.unwrap_or(segment.clamp_mss()))
             .with_mcast_snooping(self.mcast_snooping.unwrap_or(segment.mcast_snooping()))
+            .with_transit(self.transit.unwrap_or(segment.transit()))
     }
 
     /// The settings after the change, if they fit each other.

@@ -6,7 +6,8 @@ use overlay_common::{
     maps::{
         config::TcHook,
         device::XdpChoice,
-        uplink::{Uplink, XdpHook, XdpReason},
+        segment::Segment,
+        uplink::{Uplink, XdpHook, XdpReason, XdpSending},
     },
 };
 
@@ -16,7 +17,7 @@ use crate::{
     hook::{self, XdpRefusal},
     instance::Instance,
     maps,
-    netlink::{Link, LinkKind, Netlink},
+    netlink::{self, Link, LinkKind, Netlink},
     say,
 };
 
@@ -39,8 +40,29 @@ pub(crate) fn attach(instance: &Instance, tc: TcHook, link: &Link, choice: XdpCh
 /// Fails if the kernel refuses what was chosen.
 pub(crate) fn serve_by_xdp(instance: &Instance, link: &Link, choice: XdpChoice) -> Result<XdpHook> {
     let (xdp, why) = serve(instance, link, choice)?;
-    maps::uplinks(instance)?.put(link.index.get(), &Uplink::new(link.mac, xdp, why))?;
+    maps::uplinks(instance)?.put(link.index.get(), &noted(link, Uplink::new(link.mac, xdp, why)))?;
     Ok(xdp)
+}
+
+/// The same uplink, with what its device does now with what XDP tells it to send. What goes out of a veth that way its other end
+/// has to take, which the device's own features tell (`veth_set_xdp_features` in `drivers/net/veth.c`); and what it returns, that end
+/// hears of only if a program is there (`veth_xdp_flush`), so it is redirected instead. A device that cannot be asked sends nothing.
+pub(crate) fn noted(link: &Link, uplink: Uplink) -> Uplink {
+    let able = uplink.xdp() == XdpHook::Native && matches!(netlink::takes_xdp(link.index), Ok(Some(true)));
+    uplink.with_sending(match (able, link.kind) {
+        (false, _) => XdpSending::No,
+        (true, LinkKind::Hardware) => XdpSending::Returned,
+        (true, _) => XdpSending::Redirected,
+    })
+}
+
+/// Whether a segment has frames go on from tunnel to tunnel.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub(crate) fn has_transit(instance: &Instance) -> Result<bool> {
+    Ok(maps::segments(instance)?.entries()?.values().any(Segment::transit))
 }
 
 /// Lets packets in by a device no more.

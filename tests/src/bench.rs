@@ -12,7 +12,7 @@ use crate::{
     frame::{ETHER_IPV4, Ethernet, IP_UDP, Ipv4, Mac, Network, Outer, Udp},
     netns::NetNs,
     overlay::Instance,
-    testrun::{self, Outcome, TC_DROP, TC_NEXT, TC_REDIRECT, XDP_PASS, XDP_REDIRECT},
+    testrun::{self, Outcome, TC_DROP, TC_NEXT, TC_REDIRECT, XDP_PASS, XDP_REDIRECT, XDP_TX},
     topology::{Host, Lab, Underlay, cable},
     wire::{Direction, Wire},
 };
@@ -82,8 +82,10 @@ pub enum Fate {
     Redirected(Vec<u8>),
     /// XDP passes it on without its outer headers, these bytes, and with metadata.
     Stripped(Vec<u8>),
-    /// XDP sends it to its port, and these are its bytes.
+    /// XDP sends it to its port, or on by an uplink, and these are its bytes.
     Fed(Vec<u8>),
+    /// XDP sends it by the uplink that it came by, and these are its bytes.
+    Returned(Vec<u8>),
     /// Copies are sent, and the frame itself is done with.
     Copied,
     /// It is dropped, and counted once under this reason.
@@ -250,6 +252,7 @@ impl<'a, N: Network> Bench<'a, N> {
             Fate::Redirected(bytes) => (TC_REDIRECT, Some(&bytes[..]), vec![]),
             Fate::Stripped(bytes) => (XDP_PASS, Some(&bytes[..]), vec![]),
             Fate::Fed(bytes) => (XDP_REDIRECT, Some(&bytes[..]), vec![]),
+            Fate::Returned(bytes) => (XDP_TX, Some(&bytes[..]), vec![]),
             Fate::Copied => (TC_DROP, None, vec![]),
             Fate::Dropped(reason) => (TC_DROP, None, vec![(*reason, 1)]),
         };

@@ -59,5 +59,6 @@ pub mod testrun;
 pub mod too_big;
 pub mod topology;
 pub mod traffic;
+pub mod transit;
 pub mod trunk;
 pub mod wire;

@@ -120,6 +120,13 @@ impl NetNs {
         self.enter(|| nix::net::if_::if_nametoindex(device).with_context(|| format!("no device {device}")))
     }
 
+    /// How many frames that a veth received XDP has redirected.
+    pub fn xdp_redirects(&self, device: &str) -> Result<u64> {
+        let text = self.run(&["ethtool", "-S", device])?;
+        let counts = text.lines().filter(|line| line.contains("xdp_redirect:"));
+        counts.map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse::<u64>()?)).sum()
+    }
+
     /// The names of all devices of the namespace, sorted.
     pub fn devices(&self) -> Result<Vec<String>> {
         self.enter(|| {

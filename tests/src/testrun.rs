@@ -21,6 +21,8 @@ pub const TC_REDIRECT: i32 = 7;
 pub const XDP_DROP: i32 = 1;
 /// XDP verdict: pass.
 pub const XDP_PASS: i32 = 2;
+/// XDP verdict: send by the device that it came by.
+pub const XDP_TX: i32 = 3;
 /// XDP verdict: redirect.
 pub const XDP_REDIRECT: i32 = 4;
 

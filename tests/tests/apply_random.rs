@@ -41,6 +41,7 @@ fn settings() -> impl Strategy<Value = Vec<String>> {
         select(vec!["drop", "keep"]).prop_map(|what| format!("vlan = \"{what}\"")).boxed(),
         Just("suppress = true\nsuppress-unknown = \"drop\"\nsnoop-dhcp = true".to_owned()).boxed(),
         prop::bool::ANY.prop_map(|on| format!("mcast-snooping = {on}")).boxed(),
+        prop::bool::ANY.prop_map(|on| format!("transit = {on}")).boxed(),
     ];
     let all = lines.len();
     (lines, subsequence((0..all).collect::<Vec<_>>(), 0..=all))

@@ -4,11 +4,15 @@ use anyhow::{Context as _, Result, ensure};
 use overlay_common::Family;
 use overlay_tests::{
     bench::{self, Bench, Hook, PORT, REMOTE, STATION, VNI, udp_frame},
+    frame::Mac,
     mesh,
     netns::NetNs,
     overlay::{FAILED, USAGE},
-    process, testrun,
+    process,
+    tap::Tap,
+    testrun,
     topology::{Host, Lab, Underlay, Workload, cable},
+    wire::{Direction, Wire},
 };
 
 /// Turns merging of received packets on or off at a device, by which a veth's other end takes frames from XDP, or not.
@@ -182,4 +186,28 @@ fn tcp_and_udp_cross_an_underlay_of_ipv6_with_checksums() -> Result<()> {
 #[test]
 fn tcp_and_udp_cross_an_underlay_that_leaves_checksums_open() -> Result<()> {
     talk(Underlay::over(Family::Ipv4), |_| true)
+}
+
+#[test]
+fn a_tap_is_fed_what_a_virtual_machine_reads() -> Result<()> {
+    let lab = Lab::with(2, Underlay { offloads: false, ..Underlay::known(Family::Ipv4) })?;
+    let bench = Bench::new(&lab, &["--xdp", "native"])?;
+    let (host, vni) = (bench.host(), VNI.to_string());
+    let tap = Tap::new(&host.netns, "tap1")?;
+    let station = Mac([2, 0, 0, 0, 1, 7]);
+    host.overlay(&["port", "add", "tap1", "--vni", &vni, "--xdp-redirect", "on"])?;
+    bench.add_station(VNI, station, ["--port", "tap1"])?;
+    ensure!(said(host, "tap1")? == [true, true]);
+    let wire = Wire::open(&lab.host(2).netns, &lab.host(2).uplink, Direction::In)?;
+    let before = host.netns.xdp_redirects(&host.uplink)?;
+    for len in [60, 98, 1464] {
+        let inner = udp_frame(REMOTE, station, len);
+        wire.send(&bench.packet(&inner, |_| {})?)?;
+        let (got, is_open) = tap.expect(|frame| frame[..12] == inner[..12])?;
+        bench::same(&got, &inner)?;
+        ensure!(!is_open, "{len} bytes: a checksum is to be filled in");
+    }
+    let fed = host.netns.xdp_redirects(&host.uplink)? - before;
+    ensure!(fed == 3, "XDP sent {fed} of 3 frames");
+    Ok(())
 }

@@ -2,9 +2,11 @@
 
 use anyhow::{Context as _, Result, ensure};
 use overlay_tests::{
-    bench::{Bench, Hook, NOBODY, OTHER_VNI, PORT, REMOTE, SECOND_STATION, STATION, udp_frame},
+    bench::{
+        Bench, Hook, NOBODY, OTHER_VNI, OTHER_VTEP, PORT, REMOTE, SECOND_STATION, STATION, VNI, udp_frame,
+    },
     frame::Mac,
-    testrun::{self, TC_DROP, TC_NEXT, TC_REDIRECT, XDP_PASS},
+    testrun::{self, TC_DROP, TC_NEXT, TC_REDIRECT, XDP_PASS, XDP_REDIRECT},
 };
 use serde::Serialize;
 
@@ -38,12 +40,43 @@ struct Case<'a> {
 /// Times all of them, `times` runs each.
 pub(super) fn measure(bench: &Bench<'_>, nothing: &mut Programs, times: usize) -> Result<Vec<PathCost>> {
     let mut costs = Vec::new();
-    for case in from_port().into_iter().chain(from_uplink(bench)?) {
+    let mut take = |case: Case<'_>| {
         let Case { program, path, .. } = case;
         let nanoseconds = time(bench, nothing, &case, times).with_context(|| format!("{program}, {path}"))?;
         costs.push(PathCost { program, path, nanoseconds });
-    }
+        Ok::<_, anyhow::Error>(())
+    };
+    from_port().into_iter().chain(from_uplink(bench)?).try_for_each(&mut take)?;
+    // The others are of one remote VTEP.
+    in_transit(bench)?.into_iter().try_for_each(take)?;
     Ok(costs)
+}
+
+/// What goes on to a second remote VTEP, which there is from now on.
+fn in_transit<'a>(bench: &'a Bench<'_>) -> Result<[Case<'a>; 2]> {
+    let (host, beyond) = (bench.host(), Mac([2, 0, 0, 0, 3, 1]));
+    host.netns
+        .ip(&format!("neigh replace {OTHER_VTEP} lladdr {beyond} dev {} nud permanent", host.uplink))?;
+    bench.add_tunnel(VNI, OTHER_VTEP)?;
+    bench.add_station(VNI, beyond, ["--remote", OTHER_VTEP])?;
+    bench.set(&["--transit", "on"])?;
+    // By this the uplink's other end takes what XDP sends, which commands notice.
+    let other = bench.lab.host(2);
+    other.netns.run(&["ethtool", "-K", &other.uplink, "gro", "on"])?;
+    host.overlay(&["status"])?;
+    let frame = bench.packet(&udp_frame(REMOTE, beyond, LENGTH), |_| ())?;
+    let case = |program, hook, verdict| Case {
+        program,
+        path: "to another VTEP",
+        hook,
+        frame: frame.clone(),
+        verdict,
+        is_dropped: false,
+    };
+    Ok([
+        case("from_uplink", Hook::Uplink(&host.uplink), TC_REDIRECT),
+        case("from_uplink_xdp", Hook::Xdp(&host.uplink), XDP_REDIRECT),
+    ])
 }
 
 fn from_port<'a>() -> [Case<'a>; 5] {

@@ -13,6 +13,7 @@ pub mod igmp;
 pub mod inner_sum;
 pub mod ipv4;
 pub mod ipv6;
+pub mod journey;
 pub mod membership;
 pub mod mld;
 pub mod nd;

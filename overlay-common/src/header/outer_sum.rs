@@ -1,6 +1,10 @@
 //! The UDP checksum of a tunnel packet that has its outer headers already (RFC 768; RFC 8200, section 8.1).
 
-use super::{checksum, eth, ipv4::IpProto, ipv6, outer, udp};
+use super::{
+    checksum, eth,
+    ipv4::{self, IpProto},
+    ipv6, outer, udp,
+};
 
 /// Where the IPv6 addresses begin: from there on, everything is summed up.
 const ADDRESSES: usize = eth::LEN + 8;
@@ -23,6 +27,31 @@ pub fn write_ipv6(headers: &mut [u8; outer::IPV6_LEN], inner: u32) {
         check => check,
     };
     [headers[CHECK], headers[CHECK + 1]] = check.to_be_bytes();
+}
+
+/// Leaves the UDP checksum open in the outer `headers` of a packet over IPv4 of `len` bytes that the kernel carries as one: the
+/// sum of the pseudo header, from which the kernel makes that of each packet when it cuts this up (`udp_set_csum`, and
+/// `__skb_udp_tunnel_segment` in `net/ipv4/udp_offload.c`).
+#[inline(always)]
+pub fn open_ipv4(headers: &mut [u8; outer::IPV4_LEN], len: u32) {
+    const ADDRESSES: core::ops::Range<usize> = eth::LEN + 12..eth::LEN + ipv4::LEN;
+    const CHECK: usize = eth::LEN + ipv4::LEN + 6;
+    let sum = open(&headers[ADDRESSES], len.saturating_sub((eth::LEN + ipv4::LEN) as u32));
+    [headers[CHECK], headers[CHECK + 1]] = sum;
+}
+
+/// The same over IPv6.
+#[inline(always)]
+pub fn open_ipv6(headers: &mut [u8; outer::IPV6_LEN], len: u32) {
+    let sum = open(&headers[ADDRESSES..UDP], len.saturating_sub(UDP as u32));
+    [headers[CHECK], headers[CHECK + 1]] = sum;
+}
+
+/// The sum of a pseudo header. A length may have more than 16 bits: the kernel takes all of them off again.
+#[inline(always)]
+fn open(addresses: &[u8], udp_len: u32) -> [u8; 2] {
+    let len = (udp_len >> 16) + (udp_len & 0xffff);
+    checksum::fold(checksum::sum(addresses) + len + IpProto::Udp as u32).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -54,5 +83,18 @@ mod tests {
             write_ipv6(&mut written, u32::from(inner));
             prop_assert_eq!(made, written);
         }
+    }
+
+    #[test]
+    fn an_open_sum_is_that_of_the_pseudo_header() {
+        let (mut v4, mut v6) = ([0; outer::IPV4_LEN], [0; outer::IPV6_LEN]);
+        v4[26..34].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+        // UDP, 8 + 8 + 14 bytes.
+        open_ipv4(&mut v4, 14 + 20 + 30);
+        assert_eq!(v4[40..42], (0x0a00_u16 + 1 + 0x0a00 + 2 + 17 + 30).to_be_bytes());
+        v6[22] = 0xfd;
+        v6[53] = 2;
+        open_ipv6(&mut v6, 14 + 40 + 0x1_0001);
+        assert_eq!(v6[60..62], (0xfd00_u16 + 2 + 17 + 2).to_be_bytes());
     }
 }

@@ -3,6 +3,12 @@
 /// The map's name: an array of programs, indexed by [`Jump::index`].
 pub const NAME: &str = "JUMPS";
 
+/// The map of that kind for XDP programs: of one, [`TRANSIT_XDP`], in slot 0.
+pub const XDP_NAME: &str = "XDP_JUMPS";
+
+/// The program that native XDP on an uplink hands packets to that may be in transit.
+pub const TRANSIT_XDP: &str = "transit_from_uplink_xdp";
+
 /// One slot for each.
 pub const MAX_ENTRIES: usize = Jump::ALL.len();
 
@@ -46,11 +52,19 @@ pub enum Jump {
     GroupsFromPort,
     /// The same from what came out of a tunnel.
     GroupsFromTunnel,
+    /// Sends a packet that is still a tunnel packet on to another VTEP.
+    TransitFromUplink,
+    /// Takes the outer headers of such a packet off, where more is to be done than to write others.
+    UnwrapFromUplink,
+    /// Sends a frame out of a tunnel, whose outer headers are off, on to another VTEP.
+    TransitFromTunnel,
+    /// Tells the workload behind a tunnel that its packet is too big for another tunnel.
+    TooBigFromTunnel,
 }
 
 impl Jump {
     /// All of them, in the order of their slots.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::ForwardFromPort,
         Self::FloodFromPort,
         Self::FloodToTunnels,
@@ -69,6 +83,10 @@ impl Jump {
         Self::AdmitFromUplink,
         Self::GroupsFromPort,
         Self::GroupsFromTunnel,
+        Self::TransitFromUplink,
+        Self::UnwrapFromUplink,
+        Self::TransitFromTunnel,
+        Self::TooBigFromTunnel,
     ];
 
     /// The slot in `JUMPS`.
@@ -100,6 +118,10 @@ impl Jump {
             Self::AdmitFromUplink => "admit_from_uplink",
             Self::GroupsFromPort => "groups_from_port",
             Self::GroupsFromTunnel => "groups_from_tunnel",
+            Self::TransitFromUplink => "transit_from_uplink",
+            Self::UnwrapFromUplink => "unwrap_from_uplink",
+            Self::TransitFromTunnel => "transit_from_tunnel",
+            Self::TooBigFromTunnel => "too_big_from_tunnel",
         }
     }
 }

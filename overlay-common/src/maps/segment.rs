@@ -21,6 +21,8 @@ const CLAMP_MSS: u32 = 1 << 8;
 /// To what fits the path, not to a fixed size.
 const CLAMP_MSS_TO_PATH: u32 = 1 << 9;
 const MCAST_SNOOPING: u32 = 1 << 16;
+/// Frames go on from tunnel to tunnel.
+const TRANSIT: u32 = 1 << 17;
 
 // Of the word `neighbours`.
 const SUPPRESS: u32 = 1;
@@ -221,6 +223,19 @@ impl Segment {
     #[must_use]
     pub const fn with_mcast_snooping(self, on: bool) -> Self {
         self.with(MCAST_SNOOPING, on)
+    }
+
+    /// Whether a frame out of a tunnel goes on to the VTEP that its destination is known behind; otherwise it is dropped.
+    #[inline(always)]
+    #[must_use]
+    pub const fn transit(&self) -> bool {
+        self.flags & TRANSIT != 0
+    }
+
+    /// The same with frames going on from tunnel to tunnel or not.
+    #[must_use]
+    pub const fn with_transit(self, on: bool) -> Self {
+        self.with(TRANSIT, on)
     }
 
     /// The multicast group of the underlay that stands for the segment's VTEPs over `family`: whoever speaks to the

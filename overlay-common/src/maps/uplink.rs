@@ -50,11 +50,58 @@ pub enum XdpReason {
     Driver = 4,
 }
 
+/// Of the hook: the device sends what XDP tells it to.
+const SENDS: u8 = 1 << 7;
+/// Of the hook: it also sends back what came by it.
+const RETURNS: u8 = 1 << 6;
+
+/// What a device does with what our native XDP program tells it to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpSending {
+    /// Nothing.
+    No,
+    /// It sends what is redirected to it, by whichever device that came.
+    Redirected,
+    /// It sends that, and returns what came by it (`XDP_TX`), which costs less.
+    Returned,
+}
+
 impl Uplink {
     /// An uplink with the address `mac`.
     #[must_use]
     pub const fn new(mac: MacAddr, xdp: XdpHook, why: XdpReason) -> Self {
         Self { mac, xdp: xdp as u8, why: why as u8 }
+    }
+
+    /// The same with another address.
+    #[must_use]
+    pub const fn with_mac(self, mac: MacAddr) -> Self {
+        Self { mac, ..self }
+    }
+
+    /// The same, noting what the device does with what our native XDP program tells it to send; nothing without that.
+    #[must_use]
+    pub const fn with_sending(self, sending: XdpSending) -> Self {
+        let flags = match (self.xdp(), sending) {
+            (XdpHook::Native, XdpSending::Redirected) => SENDS,
+            (XdpHook::Native, XdpSending::Returned) => SENDS | RETURNS,
+            _ => 0,
+        };
+        Self { xdp: self.xdp & !(SENDS | RETURNS) | flags, ..self }
+    }
+
+    /// Whether our native XDP program runs on it, and the device sends what that redirects to it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sends_from_xdp(&self) -> bool {
+        self.xdp & SENDS != 0
+    }
+
+    /// Whether it also sends back what came by it, if told so.
+    #[inline(always)]
+    #[must_use]
+    pub const fn returns_from_xdp(&self) -> bool {
+        self.xdp & RETURNS != 0
     }
 
     /// The device's own address.
@@ -74,7 +121,7 @@ impl Uplink {
     /// The hook.
     #[must_use]
     pub const fn xdp(&self) -> XdpHook {
-        match self.xdp {
+        match self.xdp & !(SENDS | RETURNS) {
             1 => XdpHook::Native,
             2 => XdpHook::Generic,
             _ => XdpHook::Off,
@@ -90,6 +137,24 @@ impl Uplink {
             3 => XdpReason::Virtual,
             4 => XdpReason::Driver,
             _ => XdpReason::Asked,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_native_hook_sends() {
+        for (hook, sends) in [(XdpHook::Off, false), (XdpHook::Native, true), (XdpHook::Generic, false)] {
+            let uplink = Uplink::new(MacAddr::default(), hook, XdpReason::Virtual);
+            for (sending, returns) in [(XdpSending::Redirected, false), (XdpSending::Returned, true)] {
+                let with = uplink.with_sending(sending);
+                assert_eq!((with.sends_from_xdp(), with.returns_from_xdp()), (sends, sends && returns));
+                assert_eq!((with.xdp(), with.why(), with.has_xdp()), (hook, uplink.why(), uplink.has_xdp()));
+                assert_eq!(with.with_sending(XdpSending::No), uplink);
+            }
         }
     }
 }

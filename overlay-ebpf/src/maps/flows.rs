@@ -4,6 +4,13 @@ use overlay_common::maps::flow::{Flow, Key, MAX_ENTRIES};
 #[btf_map]
 static FLOWS: PerCpuArray<Flow, MAX_ENTRIES> = PerCpuArray::new();
 
+/// What is known of the flow of `key` in this generation, at `now`.
+#[inline(always)]
+pub(crate) fn known(key: &Key, generation: u64, now: u64) -> Option<&'static Flow> {
+    let flow = FLOWS.get(key.index())?;
+    if flow.is_of(key, generation, now) { Some(flow) } else { None }
+}
+
 /// What is known of the flow of `key` in this generation, at `now`; or the place to keep what is found out about it. `None`
 /// does not happen: every key has a place.
 #[inline(always)]

@@ -60,6 +60,8 @@ struct UplinkRow {
     tc: &'static str,
     xdp: &'static str,
     why: &'static str,
+    /// Whether XDP sends by it what is in transit.
+    sends_from_xdp: bool,
 }
 
 pub(super) async fn run(session: &Session) -> Result<()> {
@@ -104,6 +106,7 @@ fn uplinks(instance: &Instance, config: &Config) -> Result<Vec<UplinkRow>> {
                 Some(XdpHook::Generic) => "generic",
             },
             why: uplink.map_or("the device is gone", |uplink| why(uplink.why())),
+            sends_from_xdp: uplink.is_some_and(Uplink::sends_from_xdp),
         }
     };
     Ok(devices::uplinks(instance)?.into_iter().map(row).collect())
@@ -148,7 +151,8 @@ fn table(status: &Status) -> Table {
     for uplink in &status.uplinks {
         let name = or_dash(uplink.dev.as_ref());
         let how = if uplink.present {
-            format!("{name} by {}, XDP {} ({})", uplink.tc, uplink.xdp, uplink.why)
+            let sends = if uplink.sends_from_xdp { ", sends from XDP" } else { "" };
+            format!("{name} by {}, XDP {} ({}){sends}", uplink.tc, uplink.xdp, uplink.why)
         } else {
             format!("{name}, gone")
         };

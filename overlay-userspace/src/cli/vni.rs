@@ -97,6 +97,9 @@ pub(super) struct Settings {
     /// Learn who listens to which multicast group, and send what is to the group to nobody else [default: off]
     #[arg(long, value_enum)]
     mcast_snooping: Option<Switch>,
+    /// Send a frame out of a tunnel on to the VTEP that its destination is known behind [default: off]
+    #[arg(long, value_enum)]
+    transit: Option<Switch>,
 }
 
 /// What becomes of frames that have VLAN tags.
@@ -129,6 +132,7 @@ impl From<Settings> for Change {
             drop_unknown_neighbour: settings.suppress_unknown.map(|what| what == Unknown::Drop),
             snoop_dhcp: settings.snoop_dhcp.map(bool::from),
             mcast_snooping: settings.mcast_snooping.map(bool::from),
+            transit: settings.transit.map(bool::from),
         }
     }
 }
@@ -155,6 +159,13 @@ struct Suppression {
     snoop_dhcp: bool,
 }
 
+/// Who gets what besides known stations behind ports.
+#[derive(Serialize)]
+struct Receivers {
+    mcast_snooping: bool,
+    transit: bool,
+}
+
 #[derive(Serialize)]
 struct Row {
     vni: u32,
@@ -175,7 +186,8 @@ struct Row {
     vlan: &'static str,
     #[serde(flatten)]
     headers: Shown,
-    mcast_snooping: bool,
+    #[serde(flatten)]
+    receivers: Receivers,
 }
 
 impl Vni {
@@ -241,7 +253,10 @@ fn row(view: segment::View, names: &[port::View]) -> Row {
         remotes: view.remotes.iter().map(ToString::to_string).collect(),
         vlan: if view.settings.keeps_vlan() { "keep" } else { "drop" },
         headers: view.settings.policy().into(),
-        mcast_snooping: view.settings.mcast_snooping(),
+        receivers: Receivers {
+            mcast_snooping: view.settings.mcast_snooping(),
+            transit: view.settings.transit(),
+        },
     }
 }
 
@@ -258,6 +273,7 @@ fn table(rows: &[Row]) -> Table {
         "LEARNED",
         "VLAN",
         "SUPPRESS",
+        "TRANSIT",
         "PORTS",
         "REMOTES",
         "HEADERS",
@@ -273,6 +289,7 @@ fn table(rows: &[Row]) -> Table {
             out_of(row.learned, row.learn_limit),
             row.vlan.to_owned(),
             on_off(row.suppression.suppress),
+            on_off(row.receivers.transit),
             list(&row.ports),
             list(&row.remotes),
             row.headers.particulars(),

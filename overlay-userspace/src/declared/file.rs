@@ -186,6 +186,10 @@ pub struct Vni {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Switch>")]
     pub mcast_snooping: Option<Word>,
+    /// Send frames out of tunnels on to the VTEP that their destination is known behind. By default off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Switch>")]
+    pub transit: Option<Word>,
     /// Devices that are ports of the segment, without settings of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
@@ -303,6 +307,7 @@ impl Vni {
             suppress_unknown: None,
             snoop_dhcp: None,
             mcast_snooping: None,
+            transit: None,
             ports: Vec::new(),
             remotes: Vec::new(),
             tunnel: Vec::new(),

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// All settings of a segment as the file has them, and their names.
-pub(crate) fn slots(vni: &Vni) -> [(&'static str, Option<&Word>); 20] {
+pub(crate) fn slots(vni: &Vni) -> [(&'static str, Option<&Word>); 21] {
     [
         ("learning", vni.learning.as_ref()),
         ("flood", vni.flood.as_ref()),
@@ -39,6 +39,7 @@ pub(crate) fn slots(vni: &Vni) -> [(&'static str, Option<&Word>); 20] {
         ("suppress-unknown", vni.suppress_unknown.as_ref()),
         ("snoop-dhcp", vni.snoop_dhcp.as_ref()),
         ("mcast-snooping", vni.mcast_snooping.as_ref()),
+        ("transit", vni.transit.as_ref()),
     ]
 }
 
@@ -95,6 +96,7 @@ pub(crate) fn write(vni: &mut Vni, segment: &Segment) {
     vni.suppress_unknown = differs(unknown(segment), &unknown(&default));
     vni.snoop_dhcp = differs(segment.snoop_dhcp(), &default.snoop_dhcp());
     vni.mcast_snooping = differs(segment.mcast_snooping(), &default.mcast_snooping());
+    vni.transit = differs(segment.transit(), &default.transit());
 }
 
 fn differs<T: PartialEq + Into<Scalar>>(value: T, default: &T) -> Option<Word> {
@@ -155,5 +157,6 @@ pub(crate) fn change(segment: &Segment) -> Change {
         drop_unknown_neighbour: Some(segment.drops_unknown_neighbour()),
         snoop_dhcp: Some(segment.snoop_dhcp()),
         mcast_snooping: Some(segment.mcast_snooping()),
+        transit: Some(segment.transit()),
     }
 }

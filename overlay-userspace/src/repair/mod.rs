@@ -53,6 +53,8 @@ pub enum Repair {
     Mac(DeviceName),
     /// An uplink's XDP hook was not as it was noted.
     Xdp(DeviceName),
+    /// An uplink's device sends what XDP tells it to by now, or does not any more.
+    Sends(DeviceName, bool),
     /// Frames are handed to a port in another way, because the other end of its veth moved.
     HandedOver(DeviceName),
     /// A port's device takes frames from XDP by now, or does not any more.
@@ -120,6 +122,10 @@ impl fmt::Display for Repair {
             }
             Self::Mac(name) => write!(f, "uplink {} has another MAC address", name.as_str()),
             Self::Xdp(name) => write!(f, "uplink {} had lost its XDP program", name.as_str()),
+            Self::Sends(name, true) => write!(f, "uplink {} sends from XDP now", name.as_str()),
+            Self::Sends(name, false) => {
+                write!(f, "uplink {} sends nothing from XDP any more; TC serves transit by it", name.as_str())
+            }
             Self::HandedOver(name) => {
                 write!(f, "port {}: the other end of its veth moved", name.as_str())
             }

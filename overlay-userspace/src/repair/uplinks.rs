@@ -1,9 +1,6 @@
 use overlay_common::{
     IfIndex,
-    maps::{
-        device::XdpChoice,
-        uplink::{Uplink, XdpHook},
-    },
+    maps::{device::XdpChoice, uplink::XdpHook},
 };
 
 use super::{Pass, Repair, devices::Wanted};
@@ -49,7 +46,7 @@ impl Pass<'_> {
             return Ok(());
         };
         if uplink.mac() != link.mac {
-            uplink = Uplink::new(link.mac, uplink.xdp(), uplink.why());
+            uplink = uplink.with_mac(link.mac);
             uplinks.put(link.index.get(), &uplink)?;
             self.did(Repair::Mac(wanted.name));
         }
@@ -60,7 +57,28 @@ impl Pass<'_> {
                 served => self.attempt(served.map(drop)),
             }
         }
+        self.follow_sending(wanted, link)?;
         self.look_at_uplink(link);
+        Ok(())
+    }
+
+    /// Follows whether an uplink's device sends what XDP tells it to.
+    fn follow_sending(&mut self, wanted: &Wanted, link: &Link) -> Result<()> {
+        let mut uplinks = maps::uplinks(self.instance)?;
+        let Some(uplink) = uplinks.get(link.index.get())? else { return Ok(()) };
+        let noted = uplink::noted(link, uplink);
+        if noted != uplink {
+            uplinks.put(link.index.get(), &noted)?;
+            self.did(Repair::Sends(wanted.name, noted.sends_from_xdp()));
+        }
+        let is_missed = noted.xdp() == XdpHook::Native && !noted.sends_from_xdp();
+        if is_missed && uplink::has_transit(self.instance)? {
+            self.warn(format!(
+                "uplink {0} sends nothing from XDP, so TC serves what is in transit by it; if it is a veth, turn GRO on at its \
+                 other end (`ethtool -K DEV gro on`)",
+                link.name
+            ));
+        }
         Ok(())
     }
 

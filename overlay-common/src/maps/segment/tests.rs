@@ -26,6 +26,8 @@ fn flags() {
     assert_eq!(segment.with_flap_rule(rule).with_learn_limit(3).flap_rule(), rule);
     assert_eq!(segment.with_learn_limit(3).learn_limit(), 3);
     assert!(!segment.mcast_snooping() && segment.with_mcast_snooping(true).mcast_snooping());
+    assert!(!segment.transit() && segment.with_transit(true).transit());
+    assert_eq!(segment.with_transit(true).with_transit(false), segment);
 }
 
 #[test]
