@@ -43,6 +43,7 @@ pub mod handshake;
 pub mod machine;
 pub mod mending;
 pub mod mesh;
+pub mod metrics;
 pub mod neigh;
 pub mod netns;
 pub mod objects;
