@@ -11,6 +11,7 @@ use overlay_common::{
 };
 
 use crate::{
+    agent::presence,
     bpffs, cutter,
     datapath::{self, FROM_PORT, FROM_UPLINK},
     declared::confirm,
@@ -51,6 +52,7 @@ pub(crate) async fn take_down(instance: Instance) -> Result<()> {
     // Other instances may be there.
     let _ = fs::remove_dir(bpffs::ROOT);
     confirm::forget(&name);
+    presence::tidy(&name);
     failures.into_iter().next().map_or(Ok(()), Err)
 }
 

@@ -44,6 +44,7 @@ pub mod machine;
 pub mod maps;
 pub mod mending;
 pub mod mesh;
+pub mod metrics;
 pub mod neigh;
 pub mod netns;
 pub mod objects;

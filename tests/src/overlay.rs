@@ -142,7 +142,9 @@ impl Host {
             }
         }
         let mut status = self.overlay_json(&["status"])?;
-        status.as_object_mut().context("status: no object")?.remove("stations");
+        for field in ["stations", "agent"] {
+            status.as_object_mut().context("status: no object")?.remove(field);
+        }
         whole.insert("status".to_owned(), status);
         Ok(Value::Object(whole))
     }

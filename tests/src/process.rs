@@ -104,10 +104,21 @@ impl Background {
 
     /// Sends `signal` and waits for the end of the process; returns its exit code, or none if the signal ended it.
     pub fn signal(&mut self, signal: Signal) -> Result<Option<i32>> {
-        kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?;
+        self.send(signal)?;
         let deadline = Instant::now() + COMMAND_LIMIT;
         wait_until(deadline, || Ok(self.child.try_wait()?.map(|status| status.code())))
             .with_context(|| format!("`{}` after {signal}", self.what))
+    }
+
+    /// Sends `signal`.
+    pub fn send(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?)
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether the process still runs.

@@ -94,7 +94,7 @@ fn a_renamed_uplink() -> Result<()> {
     let lab = Lab::new(3)?;
     let talk = talk(&lab, &[])?;
     lab.host(1).netns.ip("link set u1 name wan")?;
-    wait_until(Instant::now() + agent::PROMPT, || {
+    agent::soon("the name of a renamed uplink", || {
         let status = lab.host(1).overlay_json(&["status"])?;
         Ok((status["uplinks"][0]["dev"] == "wan").then_some(()))
     })?;
@@ -148,7 +148,7 @@ fn a_route_that_moved_to_another_uplink() -> Result<()> {
     let one = lab.host(1);
     one.netns.ip("route add 10.0.0.2/32 via 10.9.0.2 dev x src 10.0.0.1")?;
     let shown = || one.overlay_json(&["tunnel", "show"]);
-    wait_until(Instant::now() + agent::PROMPT, || {
+    agent::soon("the way to a VTEP", || {
         talk.flow.go_on(1)?;
         Ok((shown()?[0]["next_hop"]["dev"] == "x").then_some(()))
     })

@@ -25,7 +25,7 @@ fn keys(schema: &Value, of: &str) -> Result<BTreeSet<String>> {
 #[test]
 fn every_key_is_documented() -> Result<()> {
     let schema = schema()?;
-    for of in ["Vtep", "Vni", "Port", "Tunnel", "Station", "Neighbour", "Listener"] {
+    for of in ["Vtep", "Agent", "Vni", "Port", "Tunnel", "Station", "Neighbour", "Listener"] {
         for key in keys(&schema, of)? {
             let is_said =
                 DOCUMENT.contains(&format!("`{key}`")) || DOCUMENT.contains(&format!("[[vni.{key}]]"));
@@ -47,6 +47,10 @@ fn options(command: &[&str]) -> Result<BTreeSet<String>> {
     Ok(names.filter(|name| !general.contains(name)).map(str::to_owned).collect())
 }
 
+/// What is said of an instance elsewhere in the file, or is about the file or the process.
+const RUN: [&str; 10] =
+    ["uplink", "local", "port", "xdp", "tunnel-gro", "tc", "fdb-size", "max-vteps", "config", "ephemeral"];
+
 #[test]
 fn every_option_has_its_key() -> Result<()> {
     let schema = schema()?;
@@ -58,6 +62,7 @@ fn every_option_has_its_key() -> Result<()> {
         (&["fdb", "add"], "Station", &["vni", "from"]),
         (&["neigh", "add"], "Neighbour", &["vni"]),
         (&["mdb", "add"], "Listener", &["vni"]),
+        (&["run"], "Agent", &RUN),
     ] {
         let (keys, options) = (keys(&schema, of)?, options(command)?);
         ensure!(options.len() > 1, "{command:?} has only {options:?}");

@@ -2,6 +2,8 @@
 
 mod admitted_ids;
 mod agent;
+mod agent_churn;
+mod agent_service;
 mod apply;
 mod apply_confirm;
 mod apply_random;
@@ -65,6 +67,7 @@ mod mcast_limits;
 mod mcast_snooping;
 mod mcast_snooping_vlan;
 mod merged;
+mod metrics;
 mod moves;
 mod mtu;
 mod neighbour_commands;

@@ -5,6 +5,7 @@ use std::{
     mem,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use futures_util::{Stream, StreamExt as _};
@@ -26,6 +27,10 @@ pub(super) struct Changes {
     pub(super) everything: bool,
     /// Neighbours that changed; `true`: one was removed.
     pub(super) neighbours: HashMap<(IfIndex, IpAddr), bool>,
+    /// How often the kernel had more to tell than could be read.
+    pub(super) lost: u64,
+    /// When the first of it was told.
+    pub(super) first: Option<Instant>,
     /// The kernel says no more.
     pub(super) ended: bool,
 }
@@ -37,8 +42,12 @@ impl Changes {
             Event::Neighbour { device, addr, is_gone } if self.neighbours.len() < MAX_NEIGHBOURS => {
                 *self.neighbours.entry((device, addr)).or_default() |= is_gone;
             }
+            Event::Neighbour { .. } | Event::Host => self.everything = true,
             // What was lost can have been anything.
-            Event::Neighbour { .. } | Event::Host | Event::Lost => self.everything = true,
+            Event::Lost => {
+                self.lost += 1;
+                self.everything = true;
+            }
         }
     }
 
@@ -64,6 +73,7 @@ impl Shared {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         update(&mut changes);
         if !changes.is_none() {
+            changes.first.get_or_insert_with(Instant::now);
             self.changed.notify_one();
         }
     }
@@ -128,5 +138,6 @@ mod tests {
         assert!(changes.is_none());
         changes.add(Event::Lost);
         assert!(changes.everything);
+        assert_eq!(changes.lost, 1);
     }
 }

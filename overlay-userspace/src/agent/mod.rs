@@ -3,15 +3,27 @@
 //! It keeps nothing that the data path needs, and holds the instance's lock only while it repairs.
 
 mod events;
+mod manager;
+pub mod presence;
+mod reload;
+mod tally;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::{
+    signal::unix::Signal,
     task::spawn_blocking,
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
-use self::events::{Changes, Events};
+pub use self::{reload::Source, tally::Tally};
+pub(crate) use manager::stopping;
+
+use self::{
+    events::{Changes, Events},
+    manager::Heartbeat,
+    presence::Presence,
+};
 use crate::{
     declared::confirm,
     error::{Context as _, Result},
@@ -19,7 +31,6 @@ use crate::{
     maps::next_hops,
     netlink::Netlink,
     repair::{Path, repair},
-    say,
 };
 
 /// Changes seldom come alone: how long to wait for those that belong together.
@@ -39,33 +50,45 @@ enum Life {
     Over,
 }
 
-/// Keeps an instance in line with the host, until it is taken down.
+/// Keeps an instance in line with the host, until it is taken down. At `hangup` the file that it came of is applied again.
 ///
 /// # Errors
 ///
 /// Fails if the kernel refuses a netlink socket.
-pub async fn run(name: &str) -> Result<()> {
-    let mut agent = Agent { name, netlink: Netlink::connect()?, paths: Vec::new(), said: Vec::new() };
+pub async fn run(name: &str, presence: Presence, tally: Tally, source: Source, hangup: Signal) -> Result<()> {
+    let _heartbeat = Heartbeat::start();
+    let netlink = Netlink::connect()?;
+    let said = Vec::new();
+    let mut agent =
+        Agent { name, presence, netlink, paths: Vec::new(), said, is_ready: false, tally, source, hangup };
     loop {
         let events = Events::subscribe()?;
         if agent.follow(&events).await == Life::Over {
             return Ok(());
         }
+        tracing::warn!("the kernel ended what it told by netlink; following it anew");
         agent.netlink = Netlink::connect()?;
     }
 }
 
 struct Agent<'a> {
     name: &'a str,
+    presence: Presence,
     netlink: Netlink,
     /// How the remote VTEPs were reached at the last repair.
     paths: Vec<Path>,
     /// What was off then, and was said.
     said: Vec<String>,
+    /// Whether everything has been looked at once.
+    is_ready: bool,
+    tally: Tally,
+    source: Source,
+    hangup: Signal,
 }
 
 impl Agent<'_> {
-    /// Repairs whenever something changes, until the kernel says no more or the instance is gone.
+    /// Repairs whenever something changes, until the kernel says no more or the instance is gone. One thing at a time: what
+    /// else the agent shall do is a further arm here.
     async fn follow(&mut self, events: &Events) -> Life {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -80,7 +103,8 @@ impl Agent<'_> {
                     }
                     self.act(&changes).await
                 }
-                _ = look.tick() => self.repair().await,
+                _ = look.tick() => self.repair(None).await,
+                _ = self.hangup.recv() => self.reload().await,
             };
             if life == Life::Over {
                 return life;
@@ -90,10 +114,14 @@ impl Agent<'_> {
 
     /// Does what changes ask for.
     async fn act(&mut self, changes: &Changes) -> Life {
+        if changes.lost > 0 {
+            self.tally.lost(changes.lost);
+            tracing::warn!("the kernel told more than could be read; looking at everything again");
+        }
         let lost = |path: &Path| changes.neighbours.get(&(path.uplink, path.via)) == Some(&true);
         let mut life = Life::GoesOn;
         if changes.everything || self.paths.iter().any(lost) {
-            life = self.repair().await;
+            life = self.repair(changes.first).await;
         }
         self.ask_again(changes);
         life
@@ -113,18 +141,54 @@ impl Agent<'_> {
         }
     }
 
-    async fn repair(&mut self) -> Life {
+    /// Applies the configuration file again. If it cannot be, what runs stays.
+    async fn reload(&mut self) -> Life {
+        manager::reloading();
+        match self.source.reload(self.name, &self.tally).await {
+            Ok(done) => {
+                self.tally.reloaded(true);
+                tracing::info!("{done}");
+            }
+            Err(error) => {
+                self.tally.reloaded(false);
+                tracing::error!("not reloaded, all stays as it is: {error}");
+            }
+        }
+        let life = self.repair(None).await;
+        if self.is_ready {
+            manager::ready();
+        }
+        life
+    }
+
+    /// Repairs, because of a change that was told at `told`.
+    async fn repair(&mut self, told: Option<Instant>) -> Life {
         let start = Instant::now();
-        let mut said = Vec::new();
+        let life = self.mend().await;
+        if let Some(delay) = told.map(|told| told.elapsed()) {
+            tracing::debug!("looked at everything {} ms after a change", delay.as_millis());
+            self.tally.answered(delay);
+        }
+        sleep((start.elapsed() * (SHARE - 1)).min(MAX_PAUSE)).await;
+        life
+    }
+
+    async fn mend(&mut self) -> Life {
+        if Instance::glance(self.name).is_none() {
+            return Life::Over;
+        }
+        if let Err(error) = self.presence.renew(self.name) {
+            tracing::warn!("{error}");
+            return Life::Over;
+        }
         match self.try_repair().await {
             Ok(()) => {}
             Err(_) if Instance::glance(self.name).is_none() => return Life::Over,
-            Err(error) => said.push(error.to_string()),
+            Err(error) => {
+                self.tally.failed();
+                self.say(vec![error.to_string()]);
+            }
         }
-        if !said.is_empty() {
-            self.say(said);
-        }
-        sleep((start.elapsed() * (SHARE - 1)).min(MAX_PAUSE)).await;
         Life::GoesOn
     }
 
@@ -136,18 +200,30 @@ impl Agent<'_> {
         let instance = opened.context(|| "cannot wait for the instance")??;
         let report = repair(&instance, &self.netlink).await?;
         drop(instance);
+        self.tally.repaired(&report);
         for repair in report.repairs {
-            say::aside(repair);
+            tracing::info!("{repair}");
         }
         self.paths = report.paths;
         self.say(report.warnings);
+        if !self.is_ready {
+            self.is_ready = true;
+            manager::ready();
+        }
         Ok(())
     }
 
     /// Says what is off, if it was not said before.
     fn say(&mut self, now: Vec<String>) {
         for warning in now.iter().filter(|warning| !self.said.contains(warning)) {
-            say::aside(warning);
+            tracing::warn!("{warning}");
+        }
+        if now != self.said || !self.is_ready {
+            manager::status(&match now.as_slice() {
+                [] => format!("instance {} is in line with the host", self.name),
+                [only] => only.clone(),
+                [first, ..] => format!("{first}; and {} more", now.len() - 1),
+            });
         }
         self.said = now;
     }

@@ -46,7 +46,7 @@ impl Apply {
         let name = session.name()?;
         let declared = Declared::open(&self.file)?;
         confirm::settle(&name).await?;
-        let how = How { dry_run: self.dry_run, confirm: self.confirm };
+        let how = How { dry_run: self.dry_run, confirm: self.confirm, outlives_hangup: false };
         let diff = declared::apply(&name, &declared, how).await?;
         let changes = Changes { applied: !self.dry_run, changes: declared::lines(&diff) };
         if self.dry_run || session.verbose {

@@ -19,7 +19,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &["overlay up --uplink eth0", "overlay up --uplink eth0 --uplink eth1 --local 10.0.0.1 --xdp native"],
     ),
     ("down", &["overlay down", "overlay down --missing-ok"]),
-    ("run", &["overlay run --uplink eth0"]),
+    ("run", &["overlay run --uplink eth0", "overlay run -c overlay.toml --metrics 127.0.0.1:9477"]),
     ("status", &["overlay status", "overlay -o json status"]),
     ("vni add", &["overlay vni add 100", "overlay vni add 100 --learning off --flood off"]),
     ("vni set", &["overlay vni set 100 --suppress on --ageing 300"]),

@@ -13,6 +13,7 @@ mod neigh;
 mod output;
 mod parse;
 mod port;
+mod run;
 mod stats;
 mod status;
 mod tunnel;
@@ -62,8 +63,8 @@ enum Command {
     Up(up::Up),
     /// Take the data path down; nothing stays behind
     Down(up::Down),
-    /// Bring the data path up and stay in the foreground
-    Run(up::Run),
+    /// Bring the data path up, and keep it in line with the host, in the foreground
+    Run(Box<run::Run>),
     /// Show what is up, and how it is served
     Status,
     /// Segments
@@ -159,7 +160,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say::aside(&error);
+            say::failure(&error);
             ExitCode::from(error.exit_code())
         }
     }

@@ -15,6 +15,7 @@ use super::{
     output::{Table, or_dash},
 };
 use crate::{
+    agent::presence::{self, Running},
     devices,
     error::Result,
     instance::Instance,
@@ -29,6 +30,8 @@ struct Status {
     instance: String,
     version: &'static str,
     up: bool,
+    /// The agent that runs for it, if one does.
+    agent: Option<AgentRow>,
     local: Vec<String>,
     port: u16,
     uplinks: Vec<UplinkRow>,
@@ -41,6 +44,22 @@ struct Status {
     stations: usize,
     /// What is not as it should be.
     warnings: Vec<String>,
+}
+
+/// An agent that runs.
+#[derive(Serialize)]
+struct AgentRow {
+    /// None: it is in another PID namespace.
+    pid: Option<i32>,
+    /// RFC 3339, in UTC.
+    since: Option<String>,
+}
+
+impl AgentRow {
+    fn of(running: Running) -> Self {
+        let since = running.since.map(|since| humantime::format_rfc3339_seconds(since).to_string());
+        Self { pid: running.pid, since }
+    }
 }
 
 /// Whether tunnel packets of a family are merged as they come in.
@@ -72,6 +91,7 @@ pub(super) async fn run(session: &Session) -> Result<()> {
         instance: instance.name().to_owned(),
         version: env!("CARGO_PKG_VERSION"),
         up: true,
+        agent: presence::look(instance.name())?.map(AgentRow::of),
         local: config.locals().iter().map(ToString::to_string).collect(),
         port: config.port(),
         uplinks: uplinks(&instance, &config)?,
@@ -147,6 +167,14 @@ const fn why(reason: XdpReason) -> &'static str {
 fn table(status: &Status) -> Table {
     let mut table = Table::new(["instance", &status.instance]);
     table.row(["version".to_owned(), status.version.to_owned()]);
+    let agent = status.agent.as_ref().map_or_else(
+        || "none; `overlay run` starts one".to_owned(),
+        |agent| {
+            let (pid, since) = (agent.pid.as_ref(), agent.since.as_ref());
+            format!("process {} since {}", or_dash(pid), or_dash(since))
+        },
+    );
+    table.row(["agent".to_owned(), agent]);
     table.row(["local VTEP".to_owned(), format!("{} port {}", status.local.join(" "), status.port)]);
     for uplink in &status.uplinks {
         let name = or_dash(uplink.dev.as_ref());

@@ -1,4 +1,4 @@
-//! `overlay up`, `down` and `run`.
+//! `overlay up` and `down`.
 
 use std::net::IpAddr;
 
@@ -12,19 +12,15 @@ use overlay_common::{
         vtep::{DEFAULT_NAMED, MOST_NAMED},
     },
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     Session,
     parse::{ExistOk, MissingOk},
 };
 use crate::{
-    agent,
     datapath::Room,
     down,
-    error::{Context as _, Error, Result},
-    instance::Instance,
-    logs, say,
+    error::{Error, Result},
     up::{self, Settings},
 };
 
@@ -40,15 +36,6 @@ pub(super) struct Up {
 pub(super) struct Down {
     #[command(flatten)]
     missing_ok: MissingOk,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Run {
-    #[command(flatten)]
-    settings: SettingsArgs,
-    /// Take the data path down at the end, if it was not up before; otherwise it goes on forwarding
-    #[arg(long)]
-    ephemeral: bool,
 }
 
 #[derive(Debug, Args)]
@@ -154,49 +141,5 @@ impl Up {
 impl Down {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         self.missing_ok.apply(down::down(&session.name()?).await)
-    }
-}
-
-impl Run {
-    /// Brings the instance up, or adopts the one that is, and waits for a signal.
-    pub(super) async fn run(self, session: &Session) -> Result<()> {
-        let name = session.name()?;
-        let mut terminate = signal(SignalKind::terminate()).context(|| "cannot wait for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context(|| "cannot wait for SIGINT")?;
-        let settings = self.settings.into();
-        let is_ours = start(&name, &settings).await?;
-        let (instance, netlink) = session.open_with_netlink().await?;
-        up::check_same(&instance, &netlink, &settings).await?;
-        let _logs = logs::follow(&instance, session.verbose)?;
-        drop(instance);
-        say::line(format_args!("instance {name} {}", if is_ours { "is up" } else { "was up, and goes on" }));
-        tokio::select! {
-            ended = agent::run(&name) => {
-                ended?;
-                say::line(format_args!("instance {name} was taken down, and needs no agent"));
-                return Ok(());
-            }
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        if self.ephemeral && is_ours {
-            down::down(&name).await?;
-            say::line(format_args!("instance {name} is down"));
-        } else {
-            say::line(format_args!("instance {name} goes on forwarding; `overlay down` takes it down"));
-        }
-        Ok(())
-    }
-}
-
-/// Brings an instance up; `false` if it is already. Then even its uplinks may be gone.
-async fn start(name: &str, settings: &Settings) -> Result<bool> {
-    if Instance::glance(name).is_some() {
-        return Ok(false);
-    }
-    match up::up(name, settings).await {
-        Ok(()) => Ok(true),
-        Err(Error::Exists(_)) => Ok(false),
-        Err(error) => Err(error),
     }
 }

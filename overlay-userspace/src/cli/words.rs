@@ -1,9 +1,11 @@
 //! What commands take, out of words that come from elsewhere: a configuration file has the same settings, and they are read
 //! here by the same parsers.
 
+use std::net::SocketAddr;
+
 use clap::{Args, Command};
 
-use super::{parse, port, tunnel, up, vni};
+use super::{parse, port, run, tunnel, up, vni};
 use crate::{port::Limits, segment, tunnel as tunnels, up as instances};
 
 /// A setting that cannot be so: its place among those given, and why, in words.
@@ -30,6 +32,15 @@ pub(crate) fn limits(pairs: &Pairs<'_>) -> Result<Limits, Refused> {
 /// What `overlay tunnel add` takes: how the remote VTEP is reached, and on which device.
 pub(crate) fn reach(pairs: &Pairs<'_>) -> Result<(tunnels::Settings, Option<String>), Refused> {
     read::<tunnel::Reach>(pairs).map(tunnel::Reach::into_parts)
+}
+
+/// What `overlay run --metrics` takes, and whether there are any.
+pub(crate) fn metrics(text: &str) -> Result<Option<SocketAddr>, String> {
+    match text {
+        "off" => Ok(None),
+        "on" => run::socket(run::METRICS).map(Some),
+        text => run::socket(text).map(Some),
+    }
 }
 
 pub(crate) use parse::{address, overlay_address, station};

@@ -33,8 +33,8 @@ use crate::{
     say,
 };
 
-/// Where the instances note what is to be confirmed. It does not outlive a reboot, and neither do they.
-const ROOT: &str = "/run/overlay";
+/// Where the instances note what is to be confirmed, and their agents that they run. It does not outlive a reboot, and neither do they.
+pub(crate) const ROOT: &str = "/run/overlay";
 
 /// The command by which this binary waits; people have no use for it.
 pub const WAIT: &str = "await-confirmation";

@@ -14,6 +14,9 @@ pub use super::value::{OneOrMore, Scalar, Word, word};
 pub struct File {
     /// The local VTEP, and how its uplinks are served; what `overlay up` takes.
     pub vtep: Vtep,
+    /// The agent, `overlay run -c`; other commands pass over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
     /// Ports with settings, trunk ports, and devices for the host itself. A plain port can stand in its segment's `ports`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub port: Vec<Port>,
@@ -57,6 +60,16 @@ pub struct Vtep {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<u32>", range(min = 1, max = 64_511))]
     pub max_vteps: Option<Word>,
+}
+
+/// The agent.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Agent {
+    /// Address and port where metrics are served by HTTP, as in "127.0.0.1:9477"; `true`: there. By default `false`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::SwitchOrText>")]
+    pub metrics: Option<Word>,
 }
 
 /// A device that faces a workload.

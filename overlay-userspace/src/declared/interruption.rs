@@ -12,14 +12,15 @@ pub(crate) struct Interruption {
 }
 
 impl Interruption {
-    /// Listens from now on.
+    /// Listens from now on; `hangup`: a terminal that goes away asks for the end, too.
     ///
     /// # Errors
     ///
     /// Fails if the kernel does.
-    pub(crate) fn listen() -> Result<Self> {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let signals = kinds.into_iter().map(signal).collect::<Result<_, _>>();
+    pub(crate) fn listen(hangup: bool) -> Result<Self> {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
+        let kinds = kinds.into_iter().chain(hangup.then(SignalKind::hangup));
+        let signals = kinds.map(signal).collect::<Result<_, _>>();
         Ok(Self { signals: signals.context(|| "cannot wait for signals")? })
     }
 

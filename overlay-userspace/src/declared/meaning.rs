@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fmt::Display,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     ops::Range,
 };
 
@@ -22,6 +22,14 @@ use crate::{cli::words, devices, fdb::At, hook, mdb, neigh, trunk::VlanMap};
 pub(crate) struct Meaning {
     pub(crate) state: State,
     pub(crate) places: Places,
+    pub(crate) agent: Agent,
+}
+
+/// What a file says to the agent. It is no part of the instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Agent {
+    /// Where metrics are served.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Where a file names what the host may refuse.
@@ -54,6 +62,7 @@ pub(crate) fn of(file: &File) -> Result<Meaning, Fault> {
         meaning.inside(vni, udp_port)?;
     }
     meaning.implied();
+    meaning.agent = agent(file.agent.as_ref())?;
     Ok(meaning)
 }
 
@@ -92,6 +101,12 @@ fn vtep(vtep: &file::Vtep) -> Result<Vtep, Fault> {
         tc: settings.tc.unwrap_or_else(default_tc),
         room: settings.room,
     })
+}
+
+fn agent(agent: Option<&file::Agent>) -> Result<Agent, Fault> {
+    let metrics = agent.and_then(|agent| agent.metrics.as_ref());
+    let metrics = metrics.map(|address| read("metrics", address, words::metrics)).transpose()?;
+    Ok(Agent { metrics: metrics.flatten() })
 }
 
 /// How TC programs are attached where nobody says how.

@@ -31,6 +31,7 @@ use std::{
 pub use current::read;
 pub use diff::{Delta, Diff};
 pub use lines::{Action, Line, lines};
+pub use meaning::Agent;
 pub use write::{file, toml};
 
 use self::{
@@ -65,6 +66,8 @@ pub struct How {
     pub dry_run: bool,
     /// Roll back after so long, unless that is called off (`overlay confirm`).
     pub confirm: Option<Duration>,
+    /// SIGHUP does not ask for the end: to an agent it means something else.
+    pub outlives_hangup: bool,
 }
 
 impl Declared {
@@ -99,6 +102,12 @@ impl Declared {
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.meaning.state
+    }
+
+    /// What it says to the agent.
+    #[must_use]
+    pub const fn agent(&self) -> &Agent {
+        &self.meaning.agent
     }
 
     const fn text(&self) -> &Text {
@@ -160,7 +169,7 @@ pub async fn apply(name: &str, declared: &Declared, how: How) -> Result<Diff> {
         return Ok(diff);
     }
     let pending = how.confirm.map(|time| confirm::begin(name, Some(&before), time)).transpose()?;
-    let mut interruption = Interruption::listen()?;
+    let mut interruption = Interruption::listen(!how.outlives_hangup)?;
     if let Err(error) = perform::perform(&instance, &netlink, &diff, &mut interruption).await {
         let error = declared.placed(None, rolled_back(&instance, &netlink, &before, error).await);
         drop(pending);
@@ -176,7 +185,7 @@ async fn bring_up(name: &str, netlink: &Netlink, declared: &Declared, how: How) 
     check::check(declared, netlink, None, &diff).await?;
     declared.refuse_changed()?;
     let Some(vtep) = declared.state().vtep.as_ref().filter(|_| !how.dry_run) else { return Ok(diff) };
-    let mut interruption = Interruption::listen()?;
+    let mut interruption = Interruption::listen(!how.outlives_hangup)?;
     let instance = up::bring_up(name, &vtep.settings()).await?;
     let filled = async {
         let pending = how.confirm.map(|time| confirm::begin(name, None, time)).transpose()?;

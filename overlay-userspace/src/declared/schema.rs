@@ -36,6 +36,14 @@ pub(super) enum SwitchOrNumber {
     Number(u16),
 }
 
+/// On, off, or text.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+pub(super) enum SwitchOrText {
+    Bool(bool),
+    Text(String),
+}
+
 /// A number, or a word that stands for one.
 #[derive(JsonSchema)]
 #[serde(untagged)]

@@ -40,7 +40,7 @@ pub fn toml(state: &State) -> Result<String> {
 /// [`Error::Failed`] if the instance is not up.
 pub fn file(state: &State) -> Result<File> {
     let vtep = state.vtep.as_ref().ok_or_else(|| Error::Failed("the instance is not up".to_owned()))?;
-    let mut file = File { vtep: vtep_of(vtep), port: Vec::new(), vni: Vec::new() };
+    let mut file = File { vtep: vtep_of(vtep), agent: None, port: Vec::new(), vni: Vec::new() };
     for (vni, settings) in &state.segments {
         file.vni.push(segment(*vni, settings));
     }

@@ -56,7 +56,13 @@ pub(super) const fn advice(reason: DropReason) -> &'static str {
         R::UnknownVni => "the segment is none of this instance, nor of a `vxlan` device; `vni add` makes it",
         R::NotAMember => "the sender may not send into the segment; `tunnel add --remote` lets it",
         R::TunnelToTunnel => {
-            "the destination is behind a tunnel, and what came out of one never goes into one; whoever sent it here had an outdated entry"
+            "the destination is behind a tunnel, and what came out of one goes into another only where the segment is so set; whoever sent it here had an outdated entry, or `vni set --transit on`"
+        }
+        R::SameVtep => {
+            "the destination is behind the VTEP that sent the frame; one of both has an outdated entry"
+        }
+        R::TtlExpired => {
+            "the packet went from VTEP to VTEP until its TTL was used up; their entries lead in a circle, `fdb show` on each says how"
         }
         R::Ecn => {
             "the underlay is congested, and the workloads do not know ECN: it is dropped as RFC 6040 says"

@@ -209,7 +209,11 @@ impl Side {
             | Jump::ClampMssFromTunnel
             | Jump::FromUplink
             | Jump::AdmitFromUplink
-            | Jump::GroupsFromTunnel => matches!(self, Self::Uplink),
+            | Jump::GroupsFromTunnel
+            | Jump::TransitFromUplink
+            | Jump::UnwrapFromUplink
+            | Jump::TransitFromTunnel
+            | Jump::TooBigFromTunnel => matches!(self, Self::Uplink),
             Jump::DeliverToPort => true,
         }
     }

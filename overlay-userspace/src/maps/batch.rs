@@ -36,15 +36,42 @@ struct Attributes {
 /// # Errors
 ///
 /// Fails if the kernel does. `K` and `V` have to be of the sizes that the map has.
-pub(super) fn for_each<K: Pod, V: Pod>(
+pub(super) fn for_each<K: Pod, V: Pod>(map: BorrowedFd<'_>, visit: impl FnMut(&[K], &[V])) -> io::Result<()> {
+    for_each_of(map, COUNT, 1, visit)
+}
+
+/// The same with each entry of a per-CPU map, and its values on the CPUs, `cpus` of them ([`aya::util::nr_cpus`]).
+///
+/// # Errors
+///
+/// As [`for_each`]. The size of `V` has to be a multiple of 8.
+pub(super) fn for_each_per_cpu<K: Pod, V: Pod>(
     map: BorrowedFd<'_>,
+    cpus: usize,
+    mut visit: impl FnMut(&K, &[V]),
+) -> io::Result<()> {
+    const { assert!(size_of::<V>().is_multiple_of(8), "the kernel would leave gaps") };
+    let visit_all = |keys: &[K], values: &[V]| {
+        keys.iter().zip(values.chunks_exact(cpus)).for_each(|(key, values)| visit(key, values));
+    };
+    for_each_of(map, (COUNT / cpus).max(SMALL), cpus, visit_all)
+}
+
+/// The least that is asked for at a time.
+const SMALL: usize = 64;
+
+/// Visits entries that have so many values each, `count` at a time.
+fn for_each_of<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    mut count: usize,
+    each: usize,
     mut visit: impl FnMut(&[K], &[V]),
 ) -> io::Result<()> {
     let (mut from, mut to): (Position, Position) = (0, 0);
     let mut is_first = true;
-    let mut count = COUNT;
     loop {
-        let (mut keys, mut values) = (Vec::<K>::with_capacity(count), Vec::<V>::with_capacity(count));
+        let (mut keys, mut values) =
+            (Vec::<K>::with_capacity(count), Vec::<V>::with_capacity(count.saturating_mul(each)));
         let mut attributes = Attributes {
             in_batch: if is_first { 0 } else { (&raw mut from) as u64 },
             out_batch: (&raw mut to) as u64,
@@ -70,10 +97,10 @@ pub(super) fn for_each<K: Pod, V: Pod>(
             (_, error) => return Err(error),
         };
         let found = (attributes.count as usize).min(count);
-        // SAFETY: the kernel wrote so many, and any bytes are a key and a value.
+        // SAFETY: the kernel wrote so many, and any bytes are a key and values.
         unsafe {
             keys.set_len(found);
-            values.set_len(found);
+            values.set_len(found * each);
         }
         visit(&keys, &values);
         if ended {

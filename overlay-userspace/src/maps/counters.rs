@@ -1,9 +1,9 @@
 //! `STATS`.
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{collections::BTreeMap, os::fd::AsFd as _, thread, time::Duration};
 
 use aya::{
-    maps::{MapData, PerCpuArray, PerCpuHashMap, PerCpuValues},
+    maps::{MapData, PerCpuHashMap, PerCpuValues},
     util::nr_cpus,
 };
 use overlay_common::{
@@ -15,7 +15,7 @@ use overlay_common::{
 };
 
 use super::{
-    open,
+    batch, data, open,
     table::{NOT_THERE, is_there, lacks_memory},
 };
 use crate::{
@@ -30,17 +30,18 @@ use crate::{
 ///
 /// Fails if the map is gone.
 pub fn read(instance: &Instance) -> Result<BTreeMap<(Vni, Option<VtepId>), Counters>> {
-    let map: PerCpuHashMap<MapData, CountersKey, Counters> = open(instance, NAME)?;
+    let map = data(instance, NAME)?;
     let mut all = BTreeMap::new();
-    for entry in &map {
-        let (key, values) = entry.context(|| format!("cannot read map {NAME}"))?;
-        let Some(vni) = key.vni() else { continue };
+    let sum_up = |key: &CountersKey, values: &[Counters]| {
+        let Some(vni) = key.vni() else { return };
         let sum: &mut Counters = all.entry((vni, key.vtep())).or_default();
         *sum = Counters::default();
-        for value in values.iter() {
+        for value in values {
             *sum += *value;
         }
-    }
+    };
+    batch::for_each_per_cpu(map.fd().as_fd(), cpus()?, sum_up)
+        .context(|| format!("cannot read map {NAME}"))?;
     for (vni, vtep, [packets, bytes]) in counted_early(instance)? {
         if let Some(sum) = all.get_mut(&(vni, Some(vtep))) {
             sum.rx_packets += packets;
@@ -52,13 +53,16 @@ pub fn read(instance: &Instance) -> Result<BTreeMap<(Vni, Option<VtepId>), Count
 
 /// What was counted in patterns.
 fn counted_early(instance: &Instance) -> Result<Vec<(Vni, VtepId, [u64; 2])>> {
-    let map: PerCpuArray<MapData, Pattern> = open(instance, early::NAME)?;
+    let map = data(instance, early::NAME)?;
     let mut all = Vec::new();
-    for patterns in map.iter() {
-        let patterns = patterns.context(|| format!("cannot read map {}", early::NAME))?;
-        all.extend(patterns.iter().filter_map(Pattern::counted));
-    }
+    let collect = |_: &u32, patterns: &[Pattern]| all.extend(patterns.iter().filter_map(Pattern::counted));
+    batch::for_each_per_cpu(map.fd().as_fd(), cpus()?, collect)
+        .context(|| format!("cannot read map {}", early::NAME))?;
     Ok(all)
+}
+
+fn cpus() -> Result<usize> {
+    nr_cpus().map_err(|(what, error)| crate::Error::failed(what, error))
 }
 
 /// Starts to count for a segment, or for a remote VTEP in it. What is counted already goes on.
@@ -68,7 +72,7 @@ fn counted_early(instance: &Instance) -> Result<Vec<(Vni, VtepId, [u64; 2])>> {
 /// Fails if the map is full.
 pub fn start(instance: &Instance, vni: Vni, vtep: Option<VtepId>) -> Result<()> {
     let mut map: PerCpuHashMap<MapData, CountersKey, Counters> = open(instance, NAME)?;
-    let cpus = nr_cpus().map_err(|(what, error)| crate::Error::failed(what, error))?;
+    let cpus = cpus()?;
     let mut tries = 0;
     loop {
         let zeros =

@@ -75,6 +75,53 @@ pub enum Repair {
     Cutter(Flaw),
 }
 
+/// The kinds of repairs, as [`Repair::kind`] names them.
+pub const KINDS: [&str; 17] = [
+    "gone",
+    "back",
+    "attached",
+    "renamed",
+    "ousted",
+    "mac",
+    "xdp",
+    "sends",
+    "handed-over",
+    "fed",
+    "local",
+    "path",
+    "ways",
+    "joined",
+    "forwarding",
+    "listener",
+    "cutter",
+];
+
+impl Repair {
+    /// Its kind, in a word: one of [`KINDS`].
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Gone(..) => "gone",
+            Self::Back(..) => "back",
+            Self::Attached(..) => "attached",
+            Self::Renamed(..) => "renamed",
+            Self::Ousted(_) => "ousted",
+            Self::Mac(_) => "mac",
+            Self::Xdp(_) => "xdp",
+            Self::Sends(..) => "sends",
+            Self::HandedOver(_) => "handed-over",
+            Self::Fed(..) => "fed",
+            Self::Local(..) => "local",
+            Self::Path(..) => "path",
+            Self::Ways(..) => "ways",
+            Self::Joined(..) => "joined",
+            Self::Forwarding => "forwarding",
+            Self::Listener(_) => "listener",
+            Self::Cutter(_) => "cutter",
+        }
+    }
+}
+
 /// What a device is wanted as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
