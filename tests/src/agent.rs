@@ -21,7 +21,7 @@ use crate::{
     netns::NetNs,
     overlay::Instance,
     process::{self, Background, wait_until},
-    topology::Host,
+    topology::{Host, Workload},
 };
 
 /// How soon the agent mends what changed, on a machine that has time for it.
@@ -179,8 +179,11 @@ pub fn soon<T>(what: &str, probe: impl FnMut() -> Result<Option<T>>) -> Result<T
     Ok(answer)
 }
 
-/// Pings until there is an answer, [`soon`].
+/// Pings from a workload until there is an answer, [`soon`]. What it asks for the other's MAC address while nothing is mended
+/// is lost: it asks again at once rather than after a second, as it would.
 pub fn answers_soon(what: &str, from: &NetNs, to: IpAddr) -> Result<()> {
+    let family = if to.is_ipv4() { "ipv4" } else { "ipv6" };
+    from.sysctl(&format!("{family}/neigh/{}/retrans_time_ms", Workload::DEVICE), "20")?;
     let to = to.to_string();
     soon(what, || {
         let ping = process::output(from.command("ping").args(["-q", "-c", "1", "-W", "0.1", &to]))?;

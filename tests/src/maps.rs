@@ -52,7 +52,7 @@ pub fn contents(instance: &Instance<'_>) -> Result<Contents> {
     for entry in fs::read_dir(instance.pins().join("maps"))? {
         let path = entry?.path();
         let name = path.file_name().context("no name")?.to_string_lossy().into_owned();
-        if name != "JUMPS" {
+        if !name.ends_with("JUMPS") {
             all.insert(name, read(&path).with_context(|| path.display().to_string())?);
         }
     }

@@ -98,7 +98,7 @@ enum Command {
     AwaitConfirmation,
     /// Packets, bytes and drops
     Stats(stats::Stats),
-    /// Say what the data path would do with a frame, step by step; nothing is sent or changed
+    /// Say what the data path would do with a frame, step by step
     Explain(explain::Explain),
     /// Two hosts, two workloads and an overlay between them, in namespaces of their own
     Demo,
