@@ -2,8 +2,6 @@
 
 use std::{
     fmt::Write as _,
-    io::{BufRead as _, BufReader},
-    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -13,12 +11,12 @@ use nix::{
     sys::signal::Signal,
 };
 use overlay_tests::{
-    agent::{self, answers_soon},
+    agent::{self, Agent, answers_soon},
     dialogue::Dialogue,
     mesh,
     netns::NetNs,
     overlay::Instance,
-    process::{self, Background, wait_until},
+    process::{Background, wait_until},
     replug,
     topology::{Host, Lab, Plan, Workload},
 };
@@ -274,25 +272,13 @@ fn an_idle_agent_leaves_the_instance_to_others() -> Result<()> {
 fn the_agent_says_what_it_did_and_what_is_off() -> Result<()> {
     let lab = Lab::new(3)?;
     let host = lab.host(1);
-    let mut command = host.overlay_command(&["run", "--uplink", "u1"])?;
-    let mut agent = Background::start(command.stdout(Stdio::null()).stderr(Stdio::piped()))?;
-    let up = || Ok(process::output(&mut host.overlay_command(&["status"])?)?.status.success().then_some(()));
-    wait_until(Instant::now() + Duration::from_secs(20), up)?;
+    let mut agent = Agent::start(host, &["run", "--uplink", "u1"])?;
     let instance = Instance::adopt(host)?;
-    let stderr = agent.child().stderr.take().context("no stderr")?;
-    let mut lines = BufReader::new(stderr).lines();
-    let mut said = |what: &str| {
-        // The end of the agent would end this, too.
-        lines
-            .by_ref()
-            .find(|line| line.as_ref().is_ok_and(|line| line.contains(what)))
-            .context(what.to_owned())
-    };
     host.netns.ip("link set u1 name wan")?;
-    said("uplink u1 is called wan now")??;
+    agent.said("uplink u1 is called wan now")?;
     host.netns.ip("link del wan")?;
-    said("uplink wan is gone, and waited for")??;
-    said("our address 10.0.0.1 is none of this host's")??;
-    ensure!(agent.signal(Signal::SIGTERM)? == Some(0));
+    agent.said("uplink wan is gone, and waited for")?;
+    agent.said("our address 10.0.0.1 is none of this host's")?;
+    agent.end()?;
     instance.down()
 }
