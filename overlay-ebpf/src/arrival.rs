@@ -6,7 +6,7 @@ use overlay_common::{
     DropReason, Family, header,
     header::{
         eth::{self, Payload},
-        ipv4, ipv6,
+        ipv4, ipv6, outer,
         shape::Shape,
     },
     maps::early::{Pattern, Rule},
@@ -123,7 +123,7 @@ fn keep_apart(skb: *mut __sk_buff, kept: &Kept) -> i32 {
     let family = if skb.gso_size() == 0 { family_of(&skb) } else { None };
     // Without IP options and extension headers.
     if let Some(family) = family
-        && Shape::of_tunnel(family).len == kept.start + eth::LEN
+        && outer::len(family) == kept.start
     {
         pattern::keep::<InTc>(&skb, family, kept.generation, kept.rule, kept.time);
     }

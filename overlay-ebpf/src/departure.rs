@@ -1,12 +1,17 @@
 //! Sending a workload's frame like one before it: the same headers in front of it, the same way.
 
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
-use network_types::{eth::EthHdr, ip::IpProto};
+use network_types::{
+    eth::EthHdr,
+    ip::{Ipv4Hdr, Ipv6Hdr},
+};
 use overlay_common::{
     DropReason, Family, IfIndex, Vni, VtepId,
     header::{
         eth::{self, Payload},
-        ipv4, ipv6, outer,
+        flow_hash::has_ports,
+        ipv4::{self, Fragment},
+        ipv6, outer,
         policy::DONT_FRAGMENT,
         shape::Shape,
     },
@@ -17,10 +22,9 @@ use overlay_common::{
 };
 
 use crate::{
-    clock,
     maps::{
         counters::{self, Size},
-        departures, generation, next_hops, vteps,
+        departures, next_hops, vteps,
     },
     next_hop,
     packet::{Packet as _, put_word, word},
@@ -40,16 +44,17 @@ const IPV6_PAYLOAD_LEN: usize = eth::LEN + 4;
 const IPV4_UDP_LEN: usize = eth::LEN + ipv4::LEN + 4;
 const IPV6_UDP_LEN: usize = eth::LEN + ipv6::LEN + 4;
 
-/// Sends a frame like one before it. `None`: nothing is known of such frames, or it differs in what is not compared; it is as
+/// Sends a frame like one before it, which came at `now`. `None`: nothing is known of such frames, or it differs in what is not compared; it is as
 /// it was.
 #[inline(always)]
-pub(crate) fn repeat(skb: &mut Skb, device: IfIndex) -> Option<Outcome> {
+pub(crate) fn repeat(skb: &mut Skb, device: IfIndex, generation: u64, now: u64) -> Option<Outcome> {
     if skb.gso_size() != 0 {
         return None;
     }
+    let time = (generation, now);
     match eth::payload(skb.get::<EthHdr>(0)?) {
-        Payload::Ipv4 => repeat_as::<IPV4_FRAME, _>(skb, device, &Shape::IPV4_FRAME, Payload::Ipv4),
-        Payload::Ipv6 => repeat_as::<IPV6_FRAME, _>(skb, device, &Shape::IPV6_FRAME, Payload::Ipv6),
+        Payload::Ipv4 => repeat_as::<IPV4_FRAME, _>(skb, device, &Shape::IPV4_FRAME, Payload::Ipv4, time),
+        Payload::Ipv6 => repeat_as::<IPV6_FRAME, _>(skb, device, &Shape::IPV6_FRAME, Payload::Ipv6, time),
         Payload::Vlan | Payload::Other => None,
     }
 }
@@ -60,17 +65,22 @@ fn repeat_as<const LEN: usize, const N: usize>(
     device: IfIndex,
     shape: &Shape<N>,
     payload: Payload,
+    (generation, now): (u64, u64),
 ) -> Option<Outcome> {
     let words = words(skb.get::<[u8; LEN]>(0)?, shape);
     let departure = departures::at(departure::index(&words))?;
-    let (sender, now) = (Sender { device, hash: skb.noted_hash() }, clock::now());
-    if !departure.is_of(&words, sender, generation::now(), now) {
+    let sender = Sender { device, hash: skb.noted_hash() };
+    if !departure.is_of(&words, sender, generation, now) {
         return None;
     }
     let route = departure.route()?;
     let hop = next_hops::get(route.slot)?;
     let (len, ip_len) = (skb.len(), skb.len() + outer::overhead(route.family) as u32);
-    if !hop.is_of(route.slot) || !hop.is_fresh(now) || len > route.longest || ip_len > longest(hop) {
+    if !hop.is_good(route.slot, now)
+        || len > route.longest
+        || ip_len > u32::from(u16::MAX)
+        || !hop.carries(ip_len)
+    {
         return None;
     }
     let uplink = hop.uplink()?;
@@ -80,15 +90,6 @@ fn repeat_as<const LEN: usize, const N: usize>(
         counters::sent(route.vni, Some(route.vtep), Size { packets: 1, bytes: len });
         redirect::to_device(uplink)
     }))
-}
-
-/// Bytes of the longest outer packet to a next hop; what is not known does not bound it.
-#[inline(always)]
-fn longest(hop: &NextHop) -> u32 {
-    match hop.mtu() {
-        0 => u32::from(u16::MAX),
-        mtu => u32::from(mtu),
-    }
 }
 
 /// Writes all headers in front of a frame that has room for them.
@@ -190,8 +191,8 @@ fn keep_if_plain(skb: &Skb, sent: &Sent) -> Option<()> {
     let slot = next_hop::slot_of(sent.vtep, vtep, sent.flow_hash);
     let hop = next_hops::get(slot)?;
     let (now, _) = sent.time;
-    // The UDP checksum is over what differs; the header of a packet that may be fragmented has an id.
-    if vtep.udp_checksum() || !hop.is_of(slot) || !hop.is_fresh(now) {
+    // The UDP checksum is over what differs.
+    if vtep.udp_checksum() || !hop.is_good(slot, now) {
         return None;
     }
     let Sent { vni, vtep, longest, .. } = *sent;
@@ -199,56 +200,54 @@ fn keep_if_plain(skb: &Skb, sent: &Sent) -> Option<()> {
     match family {
         Family::Ipv4 => {
             let ip = skb.get::<[u8; ipv4::LEN]>(eth::LEN)?;
-            keep_with::<IPV4_LEN, { outer::IPV4_LEN }>(skb, ip, sent, route)
+            // That of a packet that may be fragmented has an id.
+            if ip[6] & DONT_FRAGMENT == 0 {
+                return None;
+            }
+            let sum = departure::sum_without_length(ip);
+            keep_with::<IPV4_LEN, { outer::IPV4_LEN }>(skb, sum, sent, route)
         }
-        Family::Ipv6 => keep_with::<IPV6_LEN, { outer::IPV6_LEN }>(skb, &ATOMIC, sent, route),
+        Family::Ipv6 => keep_with::<IPV6_LEN, { outer::IPV6_LEN }>(skb, 0, sent, route),
     }
 }
-
-/// Stands for an IPv4 header where there is none.
-const ATOMIC: [u8; ipv4::LEN] = [0, 0, 0, 0, 0, 0, DONT_FRAGMENT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// Keeps headers of `LEN` bytes, of which those outside the frame are `OUTER`.
 #[inline(always)]
 fn keep_with<const LEN: usize, const OUTER: usize>(
     skb: &Skb,
-    ip: &[u8; ipv4::LEN],
+    sum: u32,
     sent: &Sent,
     route: Route,
 ) -> Option<()> {
-    if ip[6] & DONT_FRAGMENT == 0 {
-        return None;
-    }
     match eth::payload(skb.get::<EthHdr>(OUTER)?) {
         Payload::Ipv4 => {
-            let frame = skb.get::<[u8; IPV4_FRAME]>(OUTER)?;
-            let fragment = u16::from_be_bytes([frame[eth::LEN + 6], frame[eth::LEN + 7]]) & FRAGMENTED;
-            if frame[eth::LEN] != NO_OPTIONS || fragment != 0 || !has_ports(frame[eth::LEN + 9]) {
+            let ip = skb.get::<Ipv4Hdr>(OUTER + eth::LEN)?;
+            let is_plain = ipv4::header_len(ip) == Some(ipv4::LEN) && ipv4::fragment(ip) == Fragment::Whole;
+            if !is_plain || !has_ports(ip.proto) {
                 return None;
             }
-            keep_as::<LEN, IPV4_FRAME, _>(skb, frame, &Shape::IPV4_FRAME, ip, sent, route)
+            keep_as::<LEN, OUTER, IPV4_FRAME, _>(skb, &Shape::IPV4_FRAME, sum, sent, route)
         }
         Payload::Ipv6 => {
-            let frame = skb.get::<[u8; IPV6_FRAME]>(OUTER)?;
-            if frame[eth::LEN] >> 4 != 6 || !has_ports(frame[eth::LEN + 6]) {
+            let ip = skb.get::<Ipv6Hdr>(OUTER + eth::LEN)?;
+            if ip.vcf[0] >> 4 != 6 || !has_ports(ip.next_hdr) {
                 return None;
             }
-            keep_as::<LEN, IPV6_FRAME, _>(skb, frame, &Shape::IPV6_FRAME, ip, sent, route)
+            keep_as::<LEN, OUTER, IPV6_FRAME, _>(skb, &Shape::IPV6_FRAME, sum, sent, route)
         }
         Payload::Vlan | Payload::Other => None,
     }
 }
 
 #[inline(always)]
-fn keep_as<const LEN: usize, const FRAME: usize, const N: usize>(
+fn keep_as<const LEN: usize, const OUTER: usize, const FRAME: usize, const N: usize>(
     skb: &Skb,
-    frame: &[u8; FRAME],
     shape: &Shape<N>,
-    ip: &[u8; ipv4::LEN],
+    sum: u32,
     sent: &Sent,
     route: Route,
 ) -> Option<()> {
-    let words = words(frame, shape);
+    let words = words(skb.get::<[u8; FRAME]>(OUTER)?, shape);
     let departure = departures::at(departure::index(&words))?;
     let (now, until) = sent.time;
     // Two whose places fall together would only wear each other out.
@@ -261,17 +260,6 @@ fn keep_as<const LEN: usize, const FRAME: usize, const N: usize>(
             *kept = word(headers, offset);
         }
     }
-    departure.keep(&words, sent.sender, route, ip, (sent.generation, until));
+    departure.keep(&words, sent.sender, route, sum, (sent.generation, until));
     Some(())
-}
-
-/// An IPv4 header of version 4 without options begins so.
-const NO_OPTIONS: u8 = 0x45;
-
-/// More fragments, or an offset.
-const FRAGMENTED: u16 = 0x3fff;
-
-#[inline(always)]
-fn has_ports(protocol: u8) -> bool {
-    protocol == IpProto::Tcp as u8 || protocol == IpProto::Udp as u8
 }

@@ -24,9 +24,7 @@ use overlay_common::{
 use crate::{
     clock,
     decap::{self, Span, Tunnel},
-    ecn,
-    encap::{self, ip_id},
-    examine,
+    ecn, encap, examine,
     frame::Frame,
     from_uplink_xdp::Early,
     learn,
@@ -37,7 +35,7 @@ use crate::{
     next_hop::{self, Load},
     open_sum,
     packet::Packet as _,
-    transit::{Arrived, headers_len},
+    transit::Arrived,
 };
 
 /// Whether a packet looks like one of a flow in transit. It has yet to be looked at in every other respect.
@@ -51,7 +49,7 @@ pub(crate) fn is_likely(context: &XdpContext, family: Family, generation: u64) -
 /// The key of a flow of packets that look like this one, if it has no IP options.
 #[inline(always)]
 fn key(context: &XdpContext, family: Family) -> Option<Key> {
-    let start = headers_len(family);
+    let start = outer::len(family);
     let inner = context.get::<EthHdr>(start)?;
     let vni = vxlan::segment(context.get::<VxlanHdr>(start - vxlan::LEN)?).ok()?;
     let sender = match family {
@@ -140,7 +138,7 @@ fn plan(context: &XdpContext) -> Option<Plan> {
     let journey = Journey::new(arrived.ttl, arrived.source_port, false)?;
     if source == target
         || vtep.family() != arrived.family
-        || start != headers_len(arrived.family)
+        || start != outer::len(arrived.family)
         || vtep.udp_checksum()
     {
         return None;
@@ -153,16 +151,8 @@ fn plan(context: &XdpContext) -> Option<Plan> {
         return None;
     }
     let returns = out == device && by.returns_from_xdp();
-    let traits = encap::transit::traits(context, segment, &frame, network, journey);
-    let fields = Fields {
-        vni,
-        frame_len: len,
-        flow_hash: journey.flow_hash(),
-        source_port: journey.source_port(),
-        id: ip_id(traits),
-        traits,
-        mark: mark.unwrap_or(0),
-    };
+    let about = (vni, segment, mark.unwrap_or(0));
+    let fields = encap::transit::fields(context, about, (&frame, network), journey, len);
     Some(Plan { source, target, vtep, hop, fields, returns })
 }
 

@@ -1,11 +1,11 @@
 //! What tells flows apart, for the underlay's hashing.
 
-use network_types::ip::{IpProto, Ipv4Hdr, Ipv6Hdr};
+use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 use overlay_common::{
     UnderlayAddr,
     header::{
         eth::{self, Payload},
-        flow_hash::{FlowHash, PORTS_LEN},
+        flow_hash::{FlowHash, PORTS_LEN, has_ports},
         ipv4::{self, Fragment},
         ipv6,
     },
@@ -41,9 +41,8 @@ fn by_headers(skb: &Skb, frame: &Frame) -> u32 {
     let Some((hash, protocol, transport)) = network else {
         return stations.finish();
     };
-    let has_ports = protocol == IpProto::Tcp as u8 || protocol == IpProto::Udp as u8;
     let ports = transport
-        .filter(|_| has_ports)
+        .filter(|_| has_ports(protocol))
         .and_then(|len| skb.get::<[u8; PORTS_LEN]>(eth::LEN + len))
         .copied()
         .unwrap_or_default();

@@ -46,14 +46,14 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     if skb.has_vlan_tag() {
         return jumps::jump(skb, Jump::TaggedFromPort);
     }
-    if let Some(outcome) = departure::repeat(skb, device) {
+    let (generation, now) = (generation::now(), clock::now());
+    if let Some(outcome) = departure::repeat(skb, device, generation, now) {
         return outcome;
     }
     let frame = match Frame::parse(skb, 0) {
         Err(DropReason::InnerVlan) => return jumps::jump(skb, Jump::TaggedFromPort),
         parsed => parsed?,
     };
-    let (generation, now) = (generation::now(), clock::now());
     let key = Key::from_port(device, frame.source(), frame.destination());
     let flow = match flows::get(&key, generation, now).ok_or(DropReason::UnknownPort)? {
         Ok(known) => known,

@@ -17,7 +17,7 @@ use overlay_common::{
     Family, IfIndex, header,
     header::{
         eth::{self, Payload},
-        shape::Shape,
+        outer,
     },
     maps::{
         config::Config,
@@ -145,7 +145,7 @@ fn find<const NATIVE: bool>(context: &XdpContext) -> Option<Found> {
     };
     // It is read before anything that is kept under it.
     let generation = generation::now();
-    let shortest = Shape::of_tunnel(family).len - eth::LEN;
+    let shortest = outer::len(family);
     if NATIVE && let Some((rule, pattern)) = pattern::known::<InXdp>(context, family, generation, ticks()) {
         let start = shortest;
         let payload = eth::payload(context.get::<EthHdr>(start)?);

@@ -117,7 +117,7 @@ pub(crate) fn find(
 ) -> Result<Way, DropReason> {
     let slot = slot_of(id, vtep, flow_hash);
     let hop = next_hops::get(slot).ok_or(DropReason::UnknownVtep)?;
-    if !hop.is_of(slot) || !hop.is_fresh(now) {
+    if !hop.is_good(slot, now) {
         if !vtep.is_group() {
             return look_up(skb, id, vtep, slot, hop, now, load);
         }
@@ -145,12 +145,11 @@ pub(crate) fn resolved(
     if vtep.is_group() {
         return None;
     }
-    if !hop.is_of(slot) || !hop.is_fresh(now) {
+    if !hop.is_good(slot, now) {
         let way = look_up(context, id, vtep, slot, hop, now, load).ok()?;
         return way.hop.filter(|_| way.is_resolved);
     }
-    let mtu = hop.mtu();
-    if mtu != 0 && load.ip_len > u32::from(mtu) { None } else { Some(hop) }
+    if hop.carries(load.ip_len) { Some(hop) } else { None }
 }
 
 /// Asks the FIB, and keeps a complete answer in `hop`, the place of `slot`. What it shares out equal-cost routes by is the same for all flows
@@ -204,7 +203,7 @@ fn look_up(
 #[inline(always)]
 pub(crate) fn mtu(skb: &Skb, id: VtepId, vtep: &Vtep, slot: Slot, least: u16, now: u64) -> Option<u16> {
     let hop = next_hops::get(slot)?;
-    if hop.is_of(slot) && hop.is_fresh(now) && hop.mtu() != 0 {
+    if hop.is_good(slot, now) && hop.mtu() != 0 {
         return Some(hop.fib_mtu().min(hop.mtu().max(least)));
     }
     if vtep.is_group() {

@@ -2,7 +2,7 @@
 
 use overlay_common::{
     Family,
-    header::{checksum, eth, ipv4, ipv6, shape::Shape},
+    header::{checksum, eth, ipv4, ipv6, outer, shape::Shape},
     maps::early::{self, Pattern, Rule},
 };
 
@@ -101,7 +101,7 @@ fn keep_as<K: Kept, const LEN: usize>(
 
 #[inline(always)]
 fn place<const LEN: usize>(head: &[u8; LEN], family: Family) -> u32 {
-    let inner = Shape::of_tunnel(family).len - eth::LEN;
+    let inner = outer::len(family);
     early::index(word(head, inner + 4), word(head, inner) as u32)
 }
 

@@ -214,11 +214,11 @@ impl Skb {
     ) -> Result<Room, Refused> {
         const UDP_IN_ETHERNET: u64 =
             FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP as u64 | BPF_F_ADJ_ROOM_ENCAP_L2_ETH as u64;
-        let (outer_len, network) = match family {
-            Family::Ipv4 => (outer::IPV4_LEN as u32, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4),
-            Family::Ipv6 => (outer::IPV6_LEN as u32, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6),
+        let network = match family {
+            Family::Ipv4 => BPF_F_ADJ_ROOM_ENCAP_L3_IPV4,
+            Family::Ipv6 => BPF_F_ADJ_ROOM_ENCAP_L3_IPV6,
         };
-        let len = outer_len + tags_len;
+        let len = outer::len(family) as u32 + tags_len;
         if let Payload::Ipv4 | Payload::Ipv6 = payload {
             let inner = bpf_f_adj_room_encap_l2(eth::LEN as u64 + u64::from(tags_len));
             let flags = UDP_IN_ETHERNET | u64::from(network) | inner;

@@ -45,15 +45,6 @@ use crate::{
     vlan,
 };
 
-/// Bytes of outer headers that a packet without IP options or extension headers has.
-#[inline(always)]
-pub(crate) const fn headers_len(family: Family) -> usize {
-    match family {
-        Family::Ipv4 => outer::IPV4_LEN,
-        Family::Ipv6 => outer::IPV6_LEN,
-    }
-}
-
 /// What the outer headers of a tunnel packet say, in which everything has been found right.
 pub(crate) struct Arrived {
     pub(crate) family: Family,
@@ -230,7 +221,7 @@ fn stays(skb: &Skb, arrived: &Arrived, span: Span, vtep: &Vtep) -> bool {
     let is_gso = skb.gso_size() != 0;
     let payload = Payload::from(arrived.family);
     vtep.family() == arrived.family
-        && span.start == headers_len(arrived.family)
+        && span.start == outer::len(arrived.family)
         && span.end.is_none()
         && !(is_gso && vtep.udp_checksum())
         && (is_gso || arrived.checksum == 0 || open_sum::is_filled_in(skb, eth::LEN, payload))

@@ -44,6 +44,30 @@ impl Drop for TempFile {
     }
 }
 
+/// A directory that nobody has made yet, and that is removed when dropped.
+#[derive(Debug)]
+pub struct TempDirectory(PathBuf);
+
+impl TempDirectory {
+    /// One for that purpose.
+    #[must_use]
+    pub fn new(purpose: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("overlay-{}-{purpose}", std::process::id())))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDirectory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 impl Host {
     /// Applies a text, which has to succeed; what it prints.
     pub fn apply(&self, text: &str, arguments: &[&str]) -> Result<String> {

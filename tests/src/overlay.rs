@@ -49,6 +49,11 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Runs `overlay ARGUMENTS` on no host of a lab, which has to succeed, and returns its standard output.
+pub fn overlay(arguments: &[&str]) -> Result<String> {
+    process::checked(Command::new(binary()?).args(arguments))
+}
+
 impl Host {
     /// The command `overlay ARGUMENTS`, to be run on this host.
     pub fn overlay_command(&self, arguments: &[&str]) -> Result<Command> {

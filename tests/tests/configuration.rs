@@ -3,14 +3,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
-use overlay_tests::{declared::TempFile, overlay::binary, process, topology::Lab};
+use overlay_tests::{declared::TempFile, overlay::overlay, topology::Lab};
 use serde_json::Value;
 
 const DOCUMENT: &str = include_str!("../../docs/configuration.md");
-
-fn overlay(arguments: &[&str]) -> Result<String> {
-    process::checked(std::process::Command::new(binary()?).args(arguments))
-}
 
 fn schema() -> Result<Value> {
     Ok(serde_json::from_str(&overlay(&["schema"])?)?)

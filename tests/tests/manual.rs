@@ -1,27 +1,14 @@
 //! What the command line says about itself: help, manual pages, version.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, id},
-};
+use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use overlay_tests::{overlay::binary, process};
+use overlay_tests::{
+    declared::TempDirectory,
+    overlay::{binary, overlay},
+    process,
+};
 use serde_json::Value;
-
-fn overlay(arguments: &[&str]) -> Result<String> {
-    process::checked(Command::new(binary()?).args(arguments))
-}
-
-/// A directory that is not there yet, and is no more afterwards.
-struct Directory(PathBuf);
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 #[test]
 fn help_fits_a_screen_and_ends_with_an_example() -> Result<()> {
@@ -35,8 +22,8 @@ fn help_fits_a_screen_and_ends_with_an_example() -> Result<()> {
 
 #[test]
 fn every_subcommand_has_a_manual_page() -> Result<()> {
-    let directory = Directory(std::env::temp_dir().join(format!("overlay-man-{}", id())));
-    overlay(&["man", directory.0.to_str().context("no text")?])?;
+    let directory = TempDirectory::new("man");
+    overlay(&["man", directory.path().to_str().context("no text")?])?;
     let help = overlay(&["--help"])?;
     let commands = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next());
     for line in commands.context("no commands")?.lines() {
@@ -45,11 +32,11 @@ fn every_subcommand_has_a_manual_page() -> Result<()> {
         if name.is_empty() || name == "help" {
             continue;
         }
-        let page = directory.0.join(format!("overlay-{name}.1"));
+        let page = directory.path().join(format!("overlay-{name}.1"));
         let text = fs::read_to_string(&page).with_context(|| page.display().to_string())?;
         ensure!(text.contains(".TH") && text.contains(".SH SYNOPSIS"), "{name}: {text}");
     }
-    let text = fs::read_to_string(directory.0.join("overlay-tunnel-add.1"))?;
+    let text = fs::read_to_string(directory.path().join("overlay-tunnel-add.1"))?;
     ensure!(text.contains("Examples:"), "{text}");
     Ok(())
 }

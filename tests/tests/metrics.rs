@@ -5,7 +5,6 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpListener,
-    path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -15,7 +14,7 @@ use nix::sys::signal::Signal;
 use overlay_common::{DropReason, Notice};
 use overlay_tests::{
     agent::{self, Agent, GENEROUS},
-    declared::TempFile,
+    declared::{TempDirectory, TempFile},
     frame::{ETHER_EXPERIMENT, Ethernet, Mac},
     mesh,
     metrics::{self, ADDRESS, ask, connect, fetch, value, wait_for},
@@ -284,24 +283,14 @@ fn a_scrape_does_not_wait_for_the_lock() -> Result<()> {
     instance.down()
 }
 
-/// A directory that is removed when dropped.
-struct Directory(PathBuf);
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 #[test]
 fn prometheus_scrapes_it() -> Result<()> {
     let lab = Lab::new(2)?;
     let (_agent, _instances, workloads) = served(&lab)?;
     let host = lab.host(1);
-    let directory =
-        Directory(std::env::temp_dir().join(format!("overlay-{}-prometheus", std::process::id())));
-    fs::create_dir(&directory.0)?;
-    let config = directory.0.join("prometheus.yml");
+    let directory = TempDirectory::new("prometheus");
+    fs::create_dir(directory.path())?;
+    let config = directory.path().join("prometheus.yml");
     fs::write(
         &config,
         format!(
@@ -311,7 +300,7 @@ fn prometheus_scrapes_it() -> Result<()> {
     let mut prometheus = host.netns.command("prometheus");
     prometheus
         .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.tsdb.path={}", directory.0.join("data").display()))
+        .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
         .arg("--web.listen-address=127.0.0.1:9090")
         .stdout(Stdio::null())
         .stderr(Stdio::null());

@@ -2,10 +2,18 @@
 //!
 //! It is no defence: whoever knows it can make flows that meet.
 
+use super::ipv4::IpProto;
 use crate::{MacAddr, UnderlayAddr};
 
 /// Bytes of the ports of TCP and UDP, source and destination, right where their headers start.
 pub const PORTS_LEN: usize = 4;
+
+/// Whether what IP carries begins with ports.
+#[inline(always)]
+#[must_use]
+pub const fn has_ports(protocol: u8) -> bool {
+    protocol == IpProto::Tcp as u8 || protocol == IpProto::Udp as u8
+}
 
 /// An odd number whose bits are as good as random (Knuth, volume 3, section 6.4: the golden ratio).
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -15,6 +15,16 @@ pub const IPV4_LEN: usize = eth::LEN + IPV4_L3_LEN;
 /// Bytes of all outer headers over IPv6: Ethernet, IPv6, UDP, VXLAN.
 pub const IPV6_LEN: usize = eth::LEN + IPV6_L3_LEN;
 
+/// Bytes of all outer headers over a family.
+#[inline(always)]
+#[must_use]
+pub const fn len(family: Family) -> usize {
+    match family {
+        Family::Ipv4 => IPV4_LEN,
+        Family::Ipv6 => IPV6_LEN,
+    }
+}
+
 /// What IP, UDP and VXLAN add to the inner frame, in bytes: an uplink's MTU has to hold this much and the frame.
 #[inline(always)]
 #[must_use]

@@ -1,6 +1,6 @@
 //! What of a packet's headers tells that packets are alike: words at fixed places, and masks on them.
 
-use super::{eth, ipv4, ipv6, udp, vxlan};
+use super::{eth, ipv4, ipv6, outer};
 use crate::Family;
 
 /// Words that the longest shape of a tunnel packet has.
@@ -27,7 +27,7 @@ pub struct Shape<const N: usize> {
 /// DSCP, checksum and flow label.
 impl Shape<TUNNEL_WORDS> {
     const IPV4_TUNNEL: Self = Self {
-        len: eth::LEN + ipv4::LEN + udp::LEN + vxlan::LEN + eth::LEN,
+        len: outer::IPV4_LEN + eth::LEN,
         offsets: [0, 8, 16, 24, 32, 40, 48, 56, 0, 0, 0],
         masks: [
             [0xff; 8],
@@ -50,7 +50,7 @@ impl Shape<TUNNEL_WORDS> {
     };
 
     const IPV6_TUNNEL: Self = Self {
-        len: eth::LEN + ipv6::LEN + udp::LEN + vxlan::LEN + eth::LEN,
+        len: outer::IPV6_LEN + eth::LEN,
         offsets: [0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 76],
         masks: [
             [0xff; 8],

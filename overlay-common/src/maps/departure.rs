@@ -91,6 +91,14 @@ pub const fn index<const N: usize>(words: &[u64; N]) -> u32 {
     ((mixed ^ mixed >> 32).wrapping_mul(ODD) >> (u64::BITS - MAX_ENTRIES.ilog2())) as u32
 }
 
+/// What an IPv4 header sums up to without its length, by its checksum, which is right.
+#[inline(always)]
+#[must_use]
+pub const fn sum_without_length(ip: &[u8; ipv4::LEN]) -> u32 {
+    let (len, check) = (u16::from_be_bytes([ip[2], ip[3]]), u16::from_be_bytes([ip[10], ip[11]]));
+    !check as u32 + !len as u32
+}
+
 impl Departure {
     /// Whether it is of frames with these words, in which the type of the frame is one, of that sender, of this generation, and may be used at `now`, nanoseconds of
     /// the monotonic clock.
@@ -145,15 +153,14 @@ impl Departure {
         words: &[u64; N],
         sender: Sender,
         route: Route,
-        ip: &[u8; ipv4::LEN],
+        sum: u32,
         (generation, until): (u64, u64),
     ) {
         let Route { vni, vtep, slot, family, longest } = route;
         (self.device, self.hash) = (sender.device.get(), sender.hash);
         (self.vni, self.vtep, self.slot, self.longest) = (vni.get(), vtep.index(), slot, longest);
         self.family = if family == Family::Ipv6 { IPV6 } else { 0 };
-        let (len, check) = (u16::from_be_bytes([ip[2], ip[3]]), u16::from_be_bytes([ip[10], ip[11]]));
-        self.sum = u32::from(!check) + u32::from(!len);
+        self.sum = sum;
         for (kept, word) in self.words.iter_mut().zip(words) {
             *kept = *word;
         }
@@ -186,7 +193,7 @@ mod tests {
             longest: 1464,
         };
         let mut departure = Departure::zeroed();
-        departure.keep(&words, SENDER, route, &[0; 20], (7, 100));
+        departure.keep(&words, SENDER, route, 0, (7, 100));
         (words, route, departure)
     }
 
@@ -213,7 +220,7 @@ mod tests {
         let check = !checksum::fold(checksum::sum(&ip));
         [ip[10], ip[11]] = check.to_be_bytes();
         let (words, route, mut departure) = kept();
-        departure.keep(&words, SENDER, route, &ip, (7, 100));
+        departure.keep(&words, SENDER, route, sum_without_length(&ip), (7, 100));
         for len in 0..=u16::MAX {
             [ip[2], ip[3]] = len.to_be_bytes();
             [ip[10], ip[11]] = departure.checksum(len).to_be_bytes();

@@ -89,6 +89,19 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Learned, Self::Static, Self::Control];
+
+    /// Its name, for people and programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Learned => "learned",
+            Self::Static => "static",
+            Self::Control => "control",
+        }
+    }
+
     /// The origin in the two low bits of a word.
     #[inline(always)]
     pub(super) const fn of_bits(word: u64) -> Self {

@@ -153,6 +153,20 @@ impl NextHop {
         now < self.fresh_until
     }
 
+    /// Whether it is what packets of `slot` go by, and may be used at `now`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_good(&self, slot: Slot, now: u64) -> bool {
+        self.is_of(slot) && self.is_fresh(now)
+    }
+
+    /// Whether an outer IP packet of so many bytes fits the path, as far as anybody knows.
+    #[inline(always)]
+    #[must_use]
+    pub const fn carries(&self, ip_len: u32) -> bool {
+        self.mtu == 0 || ip_len <= self.mtu as u32
+    }
+
     /// Until when it may be used, nanoseconds of the monotonic clock.
     #[must_use]
     pub const fn fresh_until(&self) -> u64 {

@@ -24,21 +24,30 @@ use crate::{
     verdict::Outcome,
 };
 
-/// The outer header fields of a frame in transit whose IP header is at `network`: as its segment has them chosen, but for the
-/// TTL, which goes on from the one that it came with.
+/// The outer header fields of a frame of segment `vni` in transit, of `frame_len` bytes, whose IP header is at `network`: as its
+/// segment has them chosen, but for those that go on from the packet that it came in. `mark` is the packet mark of that.
 #[inline(always)]
-pub(crate) fn traits(
+pub(crate) fn fields(
     packet: &impl Packet,
-    segment: &Segment,
-    frame: &Frame,
-    network: usize,
+    (vni, segment, mark): (Vni, &Segment, u32),
+    (frame, network): (&Frame, usize),
     journey: Journey,
-) -> Traits {
+    frame_len: u32,
+) -> Fields {
     let inner = match packet.get::<[u8; traits::LOOKED_AT]>(network) {
         Some(bytes) => Traits::read(frame.payload(), bytes),
         None => Traits::NONE,
     };
-    on_journey(segment.policy().outer(inner), journey)
+    let traits = on_journey(segment.policy().outer(inner), journey);
+    Fields {
+        vni,
+        frame_len,
+        flow_hash: journey.flow_hash(),
+        source_port: journey.source_port(),
+        id: ip_id(traits),
+        traits,
+        mark,
+    }
 }
 
 #[inline(always)]
@@ -76,16 +85,7 @@ impl Inner {
                 (headers.len + size + frame.tags_len() as u32, Gso::Tcp)
             }
         };
-        let traits = traits(skb, segment, &frame, network, journey);
-        let fields = Fields {
-            vni,
-            frame_len: len,
-            flow_hash: journey.flow_hash(),
-            source_port: journey.source_port(),
-            id: ip_id(traits),
-            traits,
-            mark,
-        };
+        let fields = fields(skb, (vni, segment, mark), (&frame, network), journey, len);
         Ok(Self { frame, fields, packets: skb.packets(), largest, gso, cutter: 0, sum, now: clock::now() })
     }
 }

@@ -7,7 +7,5 @@ static DEPARTURES: PerCpuArray<Departure, MAX_ENTRIES> = PerCpuArray::new();
 /// What stands at a place. `None` does not happen: every place has something.
 #[inline(always)]
 pub(crate) fn at(index: u32) -> Option<&'static mut Departure> {
-    let departure = DEPARTURES.get_ptr_mut(index)?;
-    // SAFETY: the place is this CPU's own, programs on one CPU do not interrupt each other, and the map outlives them.
-    Some(unsafe { &mut *departure })
+    super::of_this_cpu(&DEPARTURES, index)
 }

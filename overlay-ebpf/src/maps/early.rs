@@ -7,7 +7,5 @@ static EARLY: PerCpuArray<Pattern, MAX_ENTRIES> = PerCpuArray::new();
 /// The pattern at a place. `None` does not happen: every place has one.
 #[inline(always)]
 pub(crate) fn at(index: u32) -> Option<&'static mut Pattern> {
-    let pattern = EARLY.get_ptr_mut(index)?;
-    // SAFETY: the place is this CPU's own, programs on one CPU do not interrupt each other, and the map outlives them.
-    Some(unsafe { &mut *pattern })
+    super::of_this_cpu(&EARLY, index)
 }

@@ -15,9 +15,7 @@ pub(crate) fn known(key: &Key, generation: u64, now: u64) -> Option<&'static Flo
 /// does not happen: every key has a place.
 #[inline(always)]
 pub(crate) fn get(key: &Key, generation: u64, now: u64) -> Option<Result<&'static Flow, &'static mut Flow>> {
-    let flow = FLOWS.get_ptr_mut(key.index())?;
-    // SAFETY: the place is this CPU's own, programs on one CPU do not interrupt each other, and the map outlives them.
-    let flow = unsafe { &mut *flow };
+    let flow = super::of_this_cpu(&FLOWS, key.index())?;
     if flow.is_of(key, generation, now) {
         return Some(Ok(flow));
     }

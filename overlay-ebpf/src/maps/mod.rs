@@ -33,5 +33,18 @@ pub(crate) mod vlans;
 pub(crate) mod vtep_ids;
 pub(crate) mod vteps;
 
+use aya_ebpf::btf_maps::PerCpuArray;
+
 /// `BPF_F_NO_PREALLOC`: entries take memory as they come, so that generous sizes cost nothing.
 const NO_PREALLOC: usize = aya_ebpf::bindings::BPF_F_NO_PREALLOC as usize;
+
+/// What stands at a place of a per-CPU array, for this CPU alone; `None` for a place out of range.
+#[inline(always)]
+fn of_this_cpu<T, const SIZE: usize>(
+    map: &'static PerCpuArray<T, SIZE>,
+    index: u32,
+) -> Option<&'static mut T> {
+    let value = map.get_ptr_mut(index)?;
+    // SAFETY: the place is this CPU's own, programs on one CPU do not interrupt each other, and the map outlives them.
+    Some(unsafe { &mut *value })
+}

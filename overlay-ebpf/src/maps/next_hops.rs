@@ -7,7 +7,5 @@ static NEXT_HOPS: PerCpuArray<NextHop, MAX_ENTRIES> = PerCpuArray::new();
 /// What stands in this CPU's slot, whosever it is; `None` for one out of range.
 #[inline(always)]
 pub(crate) fn get(slot: Slot) -> Option<&'static mut NextHop> {
-    let hop = NEXT_HOPS.get_ptr_mut(slot.index())?;
-    // SAFETY: the slot is this CPU's own, programs on one CPU do not interrupt each other, and the map outlives them.
-    Some(unsafe { &mut *hop })
+    super::of_this_cpu(&NEXT_HOPS, slot.index())
 }

@@ -268,11 +268,7 @@ async fn rows(instance: &Instance, netlink: &Netlink, filter: &Filter) -> Result
             mac: key.mac().to_string(),
             port,
             remote,
-            origin: match entry.origin() {
-                Origin::Learned => "learned",
-                Origin::Static => "static",
-                Origin::Control => "control",
-            },
+            origin: entry.origin().name(),
             age_s: now.saturating_sub(entry.last_seen()) / 1_000_000_000,
             moves: entry.moves(),
             flapping: entry.is_flapping(rule, now),

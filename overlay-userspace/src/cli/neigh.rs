@@ -3,10 +3,7 @@
 use clap::{Args, Subcommand};
 use overlay_common::{
     MacAddr, OverlayAddr, Vid, Vni,
-    maps::{
-        fdb::Origin,
-        neighbour::{Neighbour, NeighbourKey},
-    },
+    maps::neighbour::{Neighbour, NeighbourKey},
 };
 use serde::Serialize;
 
@@ -140,11 +137,7 @@ fn rows(instance: &Instance, vni: Option<Vni>) -> Result<Vec<Row>> {
             vni: key.vni()?.get(),
             ip: key.address().to_string(),
             mac: mac.to_string(),
-            origin: match entry.origin() {
-                Origin::Learned => "learned",
-                Origin::Static => "static",
-                Origin::Control => "control",
-            },
+            origin: entry.origin().name(),
             router,
             age_s: now.saturating_sub(entry.last_seen()) / 1_000_000_000,
             vlans: entry.vlans().vids().into_iter().flatten().map(Vid::get).collect(),

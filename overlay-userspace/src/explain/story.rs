@@ -253,14 +253,10 @@ impl<'a> Story<'a> {
                     Place::Port { device, .. } => (Some(names.device(device)), None),
                     Place::Vtep(id) => (None, names.remote(Some(id))),
                 };
-                let (origin, age) = match standing.origin() {
-                    Origin::Static => ("static", None),
-                    Origin::Control => ("control", None),
-                    Origin::Learned => {
-                        ("learned", entry.map(|entry| names.now.saturating_sub(entry.last_seen())))
-                    }
-                };
-                Entry { port, remote, origin, age_s: age.map(|age| age / 1_000_000_000) }
+                let origin = standing.origin();
+                let aging = entry.filter(|_| origin == Origin::Learned);
+                let age = aging.map(|entry| names.now.saturating_sub(entry.last_seen()));
+                Entry { port, remote, origin: origin.name(), age_s: age.map(|age| age / 1_000_000_000) }
             },
         );
         Line::Fdb { vni: vni.map_or(0, Vni::get), mac: mac.to_string(), entry }

@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsRawFd as _, BorrowedFd},
+    ptr,
 };
 
 use aya::Pod;
@@ -28,6 +29,23 @@ struct Attributes {
     map_fd: u32,
     elem_flags: u64,
     flags: u64,
+}
+
+/// Has the kernel do something with maps (`bpf(2)`), for which aya has no call.
+///
+/// # Errors
+///
+/// The kernel's.
+///
+/// # Safety
+///
+/// `A` is what the command takes of `union bpf_attr`, and what it points to is as the command wants it.
+pub(super) unsafe fn bpf<A>(command: libc::c_int, attributes: &mut A) -> io::Result<()> {
+    // SAFETY: the attributes are as long as said; the caller sees to the rest.
+    match unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_mut(attributes), size_of::<A>()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Calls `visit` with all entries of a hash or an array, many at a time. Of a hash that programs change meanwhile, each entry
@@ -82,19 +100,17 @@ fn for_each_of<K: Pod, V: Pod>(
             elem_flags: 0,
             flags: 0,
         };
-        let length = size_of::<Attributes>();
-        // SAFETY: the kernel reads and writes the attributes, which are as long as said, reads one position and writes the
-        // other, and writes no more keys and values than there is room for.
-        let code = unsafe { libc::syscall(libc::SYS_bpf, LOOKUP_BATCH, &raw mut attributes, length) };
-        let ended = match (code, io::Error::last_os_error()) {
-            (0, _) => false,
-            (_, error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+        // SAFETY: the kernel reads and writes the attributes, reads one position and writes the other, and writes no more keys
+        // and values than there is room for.
+        let ended = match unsafe { bpf(LOOKUP_BATCH, &mut attributes) } {
+            Ok(()) => false,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
             // More entries are in one bucket than there is room for.
-            (_, error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
                 count = count.saturating_mul(2);
                 continue;
             }
-            (_, error) => return Err(error),
+            Err(error) => return Err(error),
         };
         let found = (attributes.count as usize).min(count);
         // SAFETY: the kernel wrote so many, and any bytes are a key and values.

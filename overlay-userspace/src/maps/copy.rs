@@ -105,12 +105,10 @@ fn peek(queue: BorrowedFd<'_>) -> io::Result<Option<u32>> {
         value: (&raw mut element) as u64,
         flags: 0,
     };
-    let length = size_of::<Attributes>();
-    // SAFETY: the kernel reads the attributes, which are as long as said, and writes one word.
-    let code = unsafe { libc::syscall(libc::SYS_bpf, LOOKUP_ELEM, &raw mut attributes, length) };
-    match (code, io::Error::last_os_error()) {
-        (0, _) => Ok(Some(element)),
-        (_, error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-        (_, error) => Err(error),
+    // SAFETY: the kernel reads the attributes, and writes one word.
+    match unsafe { batch::bpf(LOOKUP_ELEM, &mut attributes) } {
+        Ok(()) => Ok(Some(element)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
     }
 }

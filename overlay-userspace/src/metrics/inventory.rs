@@ -35,26 +35,18 @@ pub(super) struct Inventory {
     reachable: BTreeMap<String, bool>,
 }
 
-const fn name(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Learned => "learned",
-        Origin::Static => "static",
-        Origin::Control => "control",
-    }
-}
-
 fn no_origins() -> Origins {
-    [Origin::Learned, Origin::Static, Origin::Control].map(|origin| (name(origin), 0)).into()
+    Origin::ALL.map(|origin| (origin.name(), 0)).into()
 }
 
 /// Reads it.
 pub(super) fn read(instance: &Instance, tally: &Tally) -> crate::Result<Inventory> {
     let (mut stations, mut neighbours) = (no_origins(), no_origins());
     maps::fdb::open(instance)?.for_each(|_: &FdbKey, entry: &FdbEntry| {
-        *stations.entry(name(entry.origin())).or_default() += 1;
+        *stations.entry(entry.origin().name()).or_default() += 1;
     })?;
     maps::neighbours::open(instance)?.for_each(|_: &NeighbourKey, entry: &Neighbour| {
-        *neighbours.entry(name(entry.origin())).or_default() += 1;
+        *neighbours.entry(entry.origin().name()).or_default() += 1;
     })?;
     let mut inventory = Inventory {
         segments: maps::segments(instance)?.count()?,

@@ -1,6 +1,9 @@
 //! A page of metrics: families of counters and gauges, put together anew whenever somebody asks.
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, Result, TextEncoder, core::Collector};
+use prometheus::{
+    IntCounterVec, IntGaugeVec, Opts, Registry, Result, TextEncoder,
+    core::{Collector, MetricVec, MetricVecBuilder},
+};
 
 /// Metrics of one moment.
 #[derive(Debug, Default)]
@@ -18,10 +21,7 @@ impl Page {
         rows: impl IntoIterator<Item = ([String; N], u64)>,
     ) -> Result<()> {
         let counter = IntCounterVec::new(Opts::new(name, help), &labels)?;
-        for (values, count) in rows {
-            counter.get_metric_with_label_values(&values)?.inc_by(count);
-        }
-        self.add(counter)
+        self.family(counter, rows, |counter, count| counter.inc_by(count))
     }
 
     /// Adds a gauge, with its values by their labels'.
@@ -33,10 +33,20 @@ impl Page {
         rows: impl IntoIterator<Item = ([String; N], u64)>,
     ) -> Result<()> {
         let gauge = IntGaugeVec::new(Opts::new(name, help), &labels)?;
+        self.family(gauge, rows, |gauge, value| gauge.set(i64::try_from(value).unwrap_or(i64::MAX)))
+    }
+
+    /// Adds a family, each of whose members `set` gives its value.
+    fn family<const N: usize, B: MetricVecBuilder + 'static>(
+        &self,
+        family: MetricVec<B>,
+        rows: impl IntoIterator<Item = ([String; N], u64)>,
+        set: impl Fn(&B::M, u64),
+    ) -> Result<()> {
         for (values, value) in rows {
-            gauge.get_metric_with_label_values(&values)?.set(i64::try_from(value).unwrap_or(i64::MAX));
+            set(&family.get_metric_with_label_values(&values)?, value);
         }
-        self.add(gauge)
+        self.add(family)
     }
 
     /// Adds what was counted elsewhere.
