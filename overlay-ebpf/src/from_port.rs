@@ -23,6 +23,7 @@ use crate::{
     send,
     skb::Skb,
     verdict::Outcome,
+    watch,
 };
 
 /// A frame that came from a port and passed the guards.
@@ -37,6 +38,18 @@ struct Received {
 /// Lets a frame in, and switches it to where its destination is.
 #[inline(always)]
 pub(crate) fn handle(skb: &mut Skb) -> Outcome {
+    let_in::<false>(skb)
+}
+
+/// The same for a frame that [`handle`] found to be captured.
+#[inline(always)]
+pub(crate) fn handle_captured(skb: &mut Skb) -> Outcome {
+    watch::captured(skb, skb.device().and_then(ports::get).and_then(|port| port.vni()));
+    let_in::<true>(skb)
+}
+
+#[inline(always)]
+fn let_in<const CAPTURED: bool>(skb: &mut Skb) -> Outcome {
     let device = skb.device().ok_or(DropReason::UnknownPort)?;
     if skb.has_vlan_tag() {
         return jumps::jump(skb, Jump::TaggedFromPort);
@@ -50,12 +63,16 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let flow = match flows::get(&key, generation, now).ok_or(DropReason::UnknownPort)? {
         Ok(known) => known,
         Err(flow) => {
+            if !CAPTURED && generation::is_capturing(generation) {
+                // Without the program, the frame goes its way all the same.
+                let _ = jumps::jump(skb, Jump::CaptureFromPort);
+            }
             let port = ports::get(device).ok_or(DropReason::UnknownPort)?;
             if port.is_trunk() {
                 return jumps::jump(skb, Jump::TaggedFromPort);
             }
             let until = find_out(skb, flow, &frame, (device, port), now)?;
-            flow.keep(generation, until);
+            flow.keep(generation, if CAPTURED { 0 } else { until });
             flow
         }
     };
@@ -67,7 +84,7 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
         return jumps::jump(skb, program);
     }
     let place = flow.place(vni);
-    forward::<false>(skb, Received { device, vni, segment, frame, now }, place)
+    forward::<false, CAPTURED>(skb, Received { device, vni, segment, frame, now }, place)
 }
 
 /// Learns where the source is, and finds out all that the frames of its flow go by; until when that can be used.
@@ -96,17 +113,20 @@ pub(crate) fn handle_again(skb: &mut Skb) -> Outcome {
     let frame = Frame::handed_over(skb)?;
     let now = clock::now();
     let place = fdb::place(vni, segment, frame.destination(), now);
-    forward::<true>(skb, Received { device, vni, segment, frame, now }, place)
+    forward::<true, true>(skb, Received { device, vni, segment, frame, now }, place)
 }
 
-/// `AGAIN` tells that this is [`handle_again`], which does the rarer part.
+/// `AGAIN` tells that this is [`handle_again`], which does the rarer part; `CAPTURED`, that the frame may be captured.
 #[inline(always)]
-fn forward<const AGAIN: bool>(
+fn forward<const AGAIN: bool, const CAPTURED: bool>(
     skb: &mut Skb,
     Received { device, vni, segment, frame, now }: Received,
     place: Option<Place>,
 ) -> Outcome {
     let destination = frame.destination();
+    if CAPTURED && let Some(place) = place {
+        watch::sent_to(skb, vni, place);
+    }
     match place {
         Some(Place::Vtep(id)) => {
             let mut inner = Inner::new(skb, vni, segment, frame, now)?;

@@ -12,6 +12,7 @@ use crate::{
     maps::{fdb, jumps, segments},
     skb::Skb,
     verdict::Outcome,
+    watch,
 };
 
 /// Switches a frame to ports of the segment that was handed over with it, and to nothing else.
@@ -24,7 +25,10 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let now = clock::now();
     let place = fdb::place(vni, segment, destination, now);
     match place {
-        Some(Place::Port { device, peer }) => deliver::to_port(skb, vni, segment, (device, peer), &frame),
+        Some(Place::Port { device, peer }) => {
+            watch::sent_to_port(skb, vni, device);
+            deliver::to_port(skb, vni, segment, (device, peer), &frame)
+        }
         Some(Place::Vtep(_)) => Err(DropReason::TunnelToTunnel),
         None => jumps::jump(skb, Jump::FloodFromTunnel),
     }

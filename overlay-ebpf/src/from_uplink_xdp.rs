@@ -135,6 +135,10 @@ fn find<const NATIVE: bool>(context: &XdpContext) -> Option<Found> {
         let is_simple = is_simple(context, start, payload, &rule, None);
         return Some(Found { rule, start, is_simple, pattern: Some(pattern) });
     }
+    // A packet that is captured is left whole to TC.
+    if generation::is_capturing(generation) {
+        return None;
+    }
     let (tunnel, Span { start, end: None }) =
         decap::recognise(context, |_, _| true, |_, _, _, _| None).ok()??
     else {

@@ -5,9 +5,10 @@ use overlay_common::{DropReason, VtepId, maps::vtep::Vtep};
 
 use crate::{
     encap::{Inner, Target},
-    maps::{drops, vteps},
+    maps::vteps,
     skb::Skb,
     verdict::{Outcome, Verdict},
+    watch,
 };
 
 /// Whether a frame for the VTEP `id` has to be summed up first.
@@ -22,13 +23,18 @@ pub(crate) fn to_vtep(skb: &mut Skb, id: VtepId, inner: &Inner) -> Outcome {
     match send_apart(skb.raw(), id.index(), inner) {
         DROPPED => Ok(Verdict::Copied),
         TOO_BIG => Err(DropReason::TooBig),
+        code if code < TOO_BIG => {
+            // Here, where there is stack for it.
+            watch::dropped_for(skb, (TOO_BIG - code) as u32 - 1);
+            Ok(Verdict::Copied)
+        }
         action => Ok(Verdict::Redirected(action as i32)),
     }
 }
 
-/// What [`send_apart`] returns for a frame that was dropped and counted.
+/// What [`send_apart`] returns for a frame that it was done with.
 const DROPPED: i64 = 0;
-/// What it returns for one that is too big, and not counted.
+/// What it returns for one that is too big. Below is what it returns for one to be dropped, by the number of its reason.
 const TOO_BIG: i64 = -1;
 
 /// In a stack frame of its own, since the caller's is short; else what the redirect helper returned.
@@ -43,9 +49,6 @@ fn send_apart(skb: *mut __sk_buff, id: u32, inner: &Inner) -> i64 {
         Ok(Verdict::Redirected(action)) => i64::from(action),
         Ok(Verdict::NotOurs | Verdict::Copied) => DROPPED,
         Err(DropReason::TooBig) => TOO_BIG,
-        Err(reason) => {
-            drops::count(reason);
-            DROPPED
-        }
+        Err(reason) => TOO_BIG - 1 - i64::from(reason.index()),
     }
 }

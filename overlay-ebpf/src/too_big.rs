@@ -18,11 +18,12 @@ use crate::{
     checksum::Sum,
     clock, deliver, flow_hash,
     frame::Frame,
-    maps::{answers, drops, notices, scratch, segments, vteps},
+    maps::{answers, notices, scratch, segments, vteps},
     next_hop,
     packet::Packet as _,
     skb::Skb,
     verdict::Outcome,
+    watch,
 };
 
 /// Bytes that are taken out behind the Ethernet header. The kernel notes in a packet whose checksum is still to be filled in
@@ -50,7 +51,7 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
         Payload::Vlan | Payload::Other => None,
     };
     answered.ok_or(DropReason::TooBig)?;
-    drops::count(DropReason::TooBig);
+    watch::dropped(skb, DropReason::TooBig);
     notices::count(Notice::TooBigAnswered);
     deliver::to_port(skb, vni, segment, (device, false), &frame)
 }

@@ -20,6 +20,7 @@ pub mod grace;
 pub mod headers;
 pub mod hook;
 pub mod instance;
+pub mod listen;
 mod listener;
 pub mod logs;
 pub mod maps;

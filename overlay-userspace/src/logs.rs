@@ -1,67 +1,59 @@
-//! What the programs log, on this process's standard error.
+//! What the programs tell while the agent runs, on this process's standard error.
 
-use aya_log::EbpfLogger;
-use log::{LevelFilter, Log, Metadata, Record};
-use tokio::{io::unix::AsyncFd, task::JoinHandle};
+use overlay_common::{Vni, maps::event::Kind};
+use tokio::task::JoinHandle;
 
 use crate::{
-    datapath,
-    error::{Context as _, Result},
     instance::Instance,
+    listen::{Ear, Heard, Wanted},
     say,
 };
 
-/// Prints records of the programs.
-struct Stderr {
-    most: LevelFilter,
-}
-
-impl Log for Stderr {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.most
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
-            say::aside(record.args());
-        }
-    }
-
-    fn flush(&self) {}
-}
-
 /// Stops printing when dropped.
 pub struct Logs {
-    tasks: Vec<JoinHandle<()>>,
+    task: Option<JoinHandle<()>>,
 }
 
 impl Drop for Logs {
     fn drop(&mut self) {
-        for task in &self.tasks {
+        if let Some(task) = &self.task {
             task.abort();
         }
     }
 }
 
-/// Prints what the TC programs log from now on; with `verbose`, also what is no trouble.
-///
-/// # Errors
-///
-/// Fails if the programs' log cannot be read.
-pub fn follow(instance: &Instance, verbose: bool) -> Result<Logs> {
-    let most = if verbose { LevelFilter::Trace } else { LevelFilter::Warn };
-    let program = datapath::classifier(instance, datapath::FROM_PORT)?;
-    let id = program.info().context(|| "cannot find the programs' log")?.id();
-    let logger = EbpfLogger::init_from_id_with_logger(id, Stderr { most })
-        .context(|| "cannot read the programs' log")?;
-    // SAFETY: the logger owns its descriptor, and keeps it as long as it lives.
-    let logger = unsafe { AsyncFd::register(logger) }.context(|| "cannot follow the programs' log")?;
-    Ok(Logs { tasks: vec![tokio::spawn(print(logger))] })
+/// Prints what the programs tell from now on about trouble; with `verbose`, also what is none. The instance is locked. Where
+/// nobody else can listen, that is said, and all else goes on.
+pub fn follow(instance: &Instance, verbose: bool) -> Logs {
+    let kinds = if verbose {
+        vec![Kind::Flaps, Kind::Learned, Kind::Moved, Kind::Neighbour]
+    } else {
+        vec![Kind::Flaps]
+    };
+    match Ear::open(instance, Wanted { kinds, vni: None, bytes: 0 }) {
+        Ok(ear) => Logs { task: Some(tokio::spawn(print(ear))) },
+        Err(error) => {
+            say::aside(error);
+            Logs { task: None }
+        }
+    }
 }
 
-async fn print(mut logger: AsyncFd<EbpfLogger<Stderr>>) {
-    while let Ok(mut ready) = logger.readable_mut().await {
-        ready.get_inner_mut().flush();
-        ready.clear_ready();
+/// Ends with the instance.
+async fn print(mut ear: Ear) {
+    while let Ok(Some(heard)) = ear.hear().await {
+        for line in heard.iter().filter_map(line) {
+            say::aside(line);
+        }
     }
+}
+
+fn line(Heard { event, .. }: &Heard) -> Option<String> {
+    let (vni, mac) = (Vni::new(event.vni)?, event.mac);
+    let what = match Kind::from_code(event.kind)? {
+        Kind::Flaps => format!("{mac} flaps: it moves too often"),
+        Kind::Neighbour => format!("{} is {mac} now", event.address()),
+        other => format!("{mac} {}", other.name()),
+    };
+    Some(format!("VNI {vni}: {what}"))
 }

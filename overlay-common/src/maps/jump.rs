@@ -46,11 +46,15 @@ pub enum Jump {
     GroupsFromPort,
     /// The same from what came out of a tunnel.
     GroupsFromTunnel,
+    /// Starts over with a frame from a port that is to be captured. It is there only once somebody has captured.
+    CaptureFromPort,
+    /// The same with a packet from the underlay.
+    CaptureFromUplink,
 }
 
 impl Jump {
     /// All of them, in the order of their slots.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::ForwardFromPort,
         Self::FloodFromPort,
         Self::FloodToTunnels,
@@ -69,6 +73,8 @@ impl Jump {
         Self::AdmitFromUplink,
         Self::GroupsFromPort,
         Self::GroupsFromTunnel,
+        Self::CaptureFromPort,
+        Self::CaptureFromUplink,
     ];
 
     /// The slot in `JUMPS`.
@@ -76,6 +82,12 @@ impl Jump {
     #[must_use]
     pub const fn index(self) -> u32 {
         self as u32
+    }
+
+    /// Whether the program is there only once somebody has captured.
+    #[must_use]
+    pub const fn is_for_capture(self) -> bool {
+        matches!(self, Self::CaptureFromPort | Self::CaptureFromUplink)
     }
 
     /// The program's name.
@@ -100,6 +112,8 @@ impl Jump {
             Self::AdmitFromUplink => "admit_from_uplink",
             Self::GroupsFromPort => "groups_from_port",
             Self::GroupsFromTunnel => "groups_from_tunnel",
+            Self::CaptureFromPort => "capture_from_port",
+            Self::CaptureFromUplink => "capture_from_uplink",
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod counters;
 pub mod device;
 pub mod drops;
 pub mod early;
+pub mod event;
 pub mod fdb;
 pub mod flood;
 pub mod flooding;

@@ -7,7 +7,13 @@ static DROPS: PerCpuArray<u64, MAX_ENTRIES> = PerCpuArray::new();
 /// Counts a dropped frame.
 #[inline(always)]
 pub(crate) fn count(reason: DropReason) {
-    if let Some(slot) = DROPS.get_ptr_mut(reason.index()) {
+    count_number(reason.index());
+}
+
+/// The same by the number of the reason.
+#[inline(always)]
+pub(crate) fn count_number(reason: u32) {
+    if let Some(slot) = DROPS.get_ptr_mut(reason) {
         // SAFETY: the slot is this CPU's own, and the map outlives the program.
         unsafe { *slot += 1 };
     }

@@ -1,11 +1,14 @@
 //! The command line: one file for each noun.
 
+mod capture;
 mod completions;
 mod declared;
 mod fdb;
 mod headers;
 mod input;
+mod listening;
 mod mdb;
+mod monitor;
 mod neigh;
 mod output;
 mod parse;
@@ -93,6 +96,10 @@ enum Command {
     AwaitConfirmation,
     /// Packets, bytes and drops
     Stats(stats::Stats),
+    /// Show what happens as it happens: stations that come, move and go, frames for unknown ones, drops
+    Monitor(monitor::Monitor),
+    /// Show packets as the programs saw them, and what became of each
+    Capture(capture::Capture),
     /// Two hosts, two workloads and an overlay between them, in namespaces of their own
     Demo,
     /// Print a completion script for a shell
@@ -203,6 +210,8 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Schema => declared::print_schema(session),
         Command::AwaitConfirmation => declared::wait(session).await,
         Command::Stats(command) => command.run(session).await,
+        Command::Monitor(command) => command.run(session).await,
+        Command::Capture(command) => command.run(session).await,
         Command::Demo => demo::run().await,
         Command::Completions(_) => Ok(()),
     }

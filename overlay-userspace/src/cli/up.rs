@@ -167,7 +167,7 @@ impl Run {
         let is_ours = start(&name, &settings).await?;
         let (instance, netlink) = session.open_with_netlink().await?;
         up::check_same(&instance, &netlink, &settings).await?;
-        let _logs = logs::follow(&instance, session.verbose)?;
+        let _logs = logs::follow(&instance, session.verbose);
         drop(instance);
         say::line(format_args!("instance {name} {}", if is_ours { "is up" } else { "was up, and goes on" }));
         tokio::select! {

@@ -5,6 +5,7 @@ mod batch;
 pub mod config;
 pub mod counters;
 pub mod drops;
+pub mod events;
 pub mod fdb;
 pub mod flood;
 pub mod generation;

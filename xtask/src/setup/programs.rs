@@ -17,13 +17,14 @@ pub(crate) enum Caller {
 type Program = (&'static str, &'static str);
 
 /// What everybody calls.
-const OF_ALL: [Program; 6] = [
+const OF_ALL: [Program; 7] = [
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
     ("iperf3", "iperf3"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
     ("bpftool", "bpftool"),
+    ("tshark", "tshark"),
 ];
 
 /// What only the bench calls: they measure.
