@@ -37,6 +37,10 @@ notices! {
     PathMtuIgnored = "path-mtu-ignored",
     /// The MSS option of a TCP handshake was lowered.
     MssClamped = "mss-clamped",
+    /// An event found no room in a listener's buffer.
+    EventLost = "event-lost",
+    /// An event was not told, because there were too many of its kind in that second.
+    EventWithheld = "event-withheld",
 }
 
 impl Notice {

@@ -15,9 +15,10 @@ use crate::{
     clock,
     deliver::{self, Copying},
     frame::Frame,
-    maps::{bum_rates, counters, drops, flood, jumps},
+    maps::{bum_rates, counters, flood, jumps},
     skb::Skb,
     verdict::Outcome,
+    watch,
 };
 
 /// Floods a frame of a port to the other ports of the segment that was handed over with it, and hands it on to be flooded
@@ -28,10 +29,12 @@ pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
     let vni = Audience::segment(skb).ok_or(DropReason::UnknownVni)?;
     let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
     let now = clock::now();
-    let size = Frame::handed_over(skb)?.size(skb);
+    let frame = Frame::handed_over(skb)?;
+    let size = frame.size(skb);
     if !audience::is_paid(skb) && !bum_rates::allows(from, size.packets, now) {
         return Err(DropReason::BumRate);
     }
+    tell_miss(skb, vni, &frame);
     let mut walk = Walk::new(skb, vni, list, now);
     walk.except = from.get();
     let has_copies = list.port_count() > 1 && walk.go()?;
@@ -52,9 +55,18 @@ pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
 pub(crate) fn from_tunnel(skb: &mut Skb) -> Outcome {
     let vni = Audience::segment(skb).ok_or(DropReason::UnknownVni)?;
     let list = flood::get(vni).ok_or(DropReason::NoReceivers)?;
+    tell_miss(skb, vni, &Frame::handed_over(skb)?);
     let mut walk = Walk::new(skb, vni, list, clock::now());
     let has_copies = walk.go()?;
     walk.audience.outcome(has_copies)
+}
+
+/// Tells of a frame that is flooded because nobody knows where its destination is.
+#[inline(always)]
+fn tell_miss(skb: &Skb, vni: Vni, frame: &Frame) {
+    if !frame.destination().is_group() {
+        watch::missed(skb, vni, frame.destination());
+    }
 }
 
 /// Whether anybody gets what is flooded out of a tunnel.
@@ -113,9 +125,12 @@ unsafe extern "C" fn copy_to_port(at: u64, walk: *mut c_void) -> i64 {
     }
     walk.found += 1;
     match deliver::copy_to_port(walk.skb, port, walk.vni, walk.tags) {
-        Ok(()) => CONTINUE,
+        Ok(()) => {
+            watch::sent_to_port(walk.skb, walk.vni, port);
+            CONTINUE
+        }
         Err(Copying::Failed(reason)) => {
-            drops::count(reason);
+            watch::dropped(walk.skb, reason);
             CONTINUE
         }
         Err(Copying::Broken) => {

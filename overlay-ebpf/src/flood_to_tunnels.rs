@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use overlay_common::{
     DropReason, Family, Vni, VtepId,
-    maps::{flood::FloodList, mdb::Listener, vtep::Vtep},
+    maps::{fdb::Place, flood::FloodList, mdb::Listener, vtep::Vtep},
 };
 
 use crate::{
@@ -19,9 +19,10 @@ use crate::{
     encap::{Inner, Target},
     frame::Frame,
     inner_sum,
-    maps::{drops, flood, flooding, segments, vteps},
+    maps::{flood, flooding, segments, vteps},
     skb::{Room, Skb},
     verdict::{Outcome, Verdict},
+    watch,
 };
 
 /// Floods a frame of a port into the tunnels of the segment that was handed over with it.
@@ -64,7 +65,7 @@ fn measure(skb: *mut __sk_buff, vni: u32, sum: u32) -> u64 {
     match measured {
         Ok(()) => 1,
         Err(reason) => {
-            drops::count(reason);
+            watch::dropped(&skb, reason);
             DROPPED
         }
     }
@@ -138,7 +139,7 @@ fn to_vteps(inner: &Inner, walk: &mut Walk<'_>, count: u32) -> Outcome {
             walk.skb.widen_room(payload, room).map_err(|_| DropReason::EncapFailed)?;
         }
         if walk.late != 0 {
-            drops::count(DropReason::NextHopUnresolved);
+            watch::dropped(walk.skb, DropReason::NextHopUnresolved);
         }
         (walk.first, walk.late) = (ipv4_count, 0);
         for_each(count - ipv4_count, copy_to_vtep, walk);
@@ -187,8 +188,9 @@ unsafe extern "C" fn copy_to_vtep(at: u64, walk: *mut c_void) -> i64 {
         Some(hop) => target.send_copy(walk.skb, hop, inner),
         None => wait(&mut walk.late, id),
     });
-    if let Err(reason) = sent {
-        drops::count(reason);
+    match sent {
+        Ok(()) => watch::sent_to(walk.skb, walk.vni, Place::Vtep(id)),
+        Err(reason) => watch::dropped(walk.skb, reason),
     }
     CONTINUE
 }
@@ -210,9 +212,14 @@ unsafe extern "C" fn send_itself(_: u64, walk: *mut c_void) -> i64 {
         .and_then(|id| Target::find(walk.skb, id, inner))
         .and_then(|target| target.send_with_room(walk.skb, inner, walk.room));
     match sent {
-        Ok(Verdict::Redirected(action)) => walk.late = action as u32,
+        Ok(Verdict::Redirected(action)) => {
+            walk.late = action as u32;
+            if let Some(id) = id {
+                watch::sent_to(walk.skb, walk.vni, Place::Vtep(id));
+            }
+        }
         Ok(Verdict::NotOurs | Verdict::Copied) => {}
-        Err(reason) => drops::count(reason),
+        Err(reason) => watch::dropped(walk.skb, reason),
     }
     CONTINUE
 }

@@ -1,20 +1,31 @@
 //! Removing FDB entries. All that are removed are removed here, so that the counts of what is learned stay right.
 
 use overlay_common::{
-    Vni,
+    Notice, Vni,
     header::eth,
-    maps::fdb::{FdbEntry, FdbKey, Origin, Place, Removal},
+    maps::{
+        event::Kind,
+        fdb::{FdbEntry, FdbKey, Origin, Place, Removal},
+    },
 };
 
 use crate::{
-    maps::{fdb, learned},
+    maps::{fdb, learned, notices},
     packet::Packet as _,
     skb::Skb,
+    watch,
 };
 
-/// Removes an entry, unless another CPU is about to; whether it did.
+/// Removes an entry, unless another CPU is about to; whether it did. With `TELL`, that is told; where a packet waits, there is no
+/// stack for that, and it counts as withheld.
 #[inline(always)]
-pub(crate) fn forget(vni: Vni, key: FdbKey, entry: &mut FdbEntry) -> bool {
+pub(crate) fn forget<const TELL: bool>(
+    skb: &Skb,
+    why: Kind,
+    vni: Vni,
+    key: FdbKey,
+    entry: &mut FdbEntry,
+) -> bool {
     let seen = entry.standing();
     let Some(place) = seen.place(vni) else { return false };
     if !fdb::remove(key, entry, seen) {
@@ -22,6 +33,11 @@ pub(crate) fn forget(vni: Vni, key: FdbKey, entry: &mut FdbEntry) -> bool {
     }
     if seen.origin() == Origin::Learned {
         count_less(vni, place);
+    }
+    if TELL {
+        watch::station(skb, why as u8, vni, key.mac(), place);
+    } else {
+        notices::count(Notice::EventWithheld);
     }
     true
 }
@@ -44,6 +60,7 @@ pub(crate) fn handle(skb: &Skb) -> Option<u32> {
     let station = removal.station()?;
     let vni = station.vni()?;
     let Some(entry) = fdb::entry_mut(vni, station.mac()) else { return Some(0) };
-    let is_removed = removal.holds(vni, station.mac(), entry) && forget(vni, station, entry);
+    let is_removed =
+        removal.holds(vni, station.mac(), entry) && forget::<true>(skb, Kind::Removed, vni, station, entry);
     Some(u32::from(is_removed))
 }

@@ -25,6 +25,7 @@ use crate::{
     send,
     skb::Skb,
     verdict::Outcome,
+    watch,
 };
 
 /// A frame that came from a port and passed the guards.
@@ -42,12 +43,24 @@ struct Received {
 /// Lets a frame in, and switches it to where its destination is.
 #[inline(always)]
 pub(crate) fn handle(skb: &mut Skb) -> Outcome {
+    let_in::<false>(skb)
+}
+
+/// The same for a frame that [`handle`] found to be captured.
+#[inline(always)]
+pub(crate) fn handle_captured(skb: &mut Skb) -> Outcome {
+    watch::captured(skb, skb.device().and_then(ports::get).and_then(|port| port.vni()));
+    let_in::<true>(skb)
+}
+
+#[inline(always)]
+fn let_in<const CAPTURED: bool>(skb: &mut Skb) -> Outcome {
     let device = skb.device().ok_or(DropReason::UnknownPort)?;
     if skb.has_vlan_tag() {
         return jumps::jump(skb, Jump::TaggedFromPort);
     }
     let (generation, now) = (generation::now(), clock::now());
-    if let Some(outcome) = departure::repeat(skb, device, generation, now) {
+    if !CAPTURED && let Some(outcome) = departure::repeat(skb, device, generation, now) {
         return outcome;
     }
     let frame = match Frame::parse(skb, 0) {
@@ -58,12 +71,16 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let flow = match flows::get(&key, generation, now).ok_or(DropReason::UnknownPort)? {
         Ok(known) => known,
         Err(flow) => {
+            if !CAPTURED && generation::is_capturing(generation) {
+                // Without the program, the frame goes its way all the same.
+                let _ = jumps::jump(skb, Jump::CaptureFromPort);
+            }
             let port = ports::get(device).ok_or(DropReason::UnknownPort)?;
             if port.is_trunk() {
                 return jumps::jump(skb, Jump::TaggedFromPort);
             }
             let until = find_out(skb, flow, &frame, (device, port), now)?;
-            flow.keep(generation, until);
+            flow.keep(generation, if CAPTURED { 0 } else { until });
             flow
         }
     };
@@ -76,7 +93,7 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     }
     let place = flow.place(vni);
     let until = flow.fresh_until();
-    forward::<false>(skb, Received { device, vni, segment, frame, now, generation, until }, place)
+    forward::<false, CAPTURED>(skb, Received { device, vni, segment, frame, now, generation, until }, place)
 }
 
 /// Learns where the source is, and finds out all that the frames of its flow go by; until when that can be used.
@@ -105,17 +122,20 @@ pub(crate) fn handle_again(skb: &mut Skb) -> Outcome {
     let frame = Frame::handed_over(skb)?;
     let now = clock::now();
     let place = fdb::place(vni, segment, frame.destination(), now);
-    forward::<true>(skb, Received { device, vni, segment, frame, now, generation: 0, until: 0 }, place)
+    forward::<true, true>(skb, Received { device, vni, segment, frame, now, generation: 0, until: 0 }, place)
 }
 
-/// `AGAIN` tells that this is [`handle_again`], which does the rarer part.
+/// `AGAIN` tells that this is [`handle_again`], which does the rarer part; `CAPTURED`, that the frame may be captured.
 #[inline(always)]
-fn forward<const AGAIN: bool>(
+fn forward<const AGAIN: bool, const CAPTURED: bool>(
     skb: &mut Skb,
     Received { device, vni, segment, frame, now, generation, until }: Received,
     place: Option<Place>,
 ) -> Outcome {
     let destination = frame.destination();
+    if CAPTURED && let Some(place) = place {
+        watch::sent_to(skb, vni, place);
+    }
     match place {
         Some(Place::Vtep(id)) => {
             let mut inner = Inner::new(skb, vni, segment, frame, now)?;
@@ -134,7 +154,7 @@ fn forward<const AGAIN: bool>(
                 skb.hand_over(vni.get());
                 return jumps::jump(skb, Jump::TooBigFromPort);
             }
-            if !AGAIN && until != 0 && inner.is_single() && tells_all(segment) && sent.is_ok() {
+            if !AGAIN && !CAPTURED && until != 0 && inner.is_single() && tells_all(segment) && sent.is_ok() {
                 let sender = Sender { device, hash };
                 let longest = segment.mtu().map_or(u32::MAX, |mtu| u32::from(mtu) + eth::LEN as u32);
                 let (flow_hash, time) = (inner.flow_hash(), (now, until));

@@ -12,6 +12,7 @@ use crate::{
     maps::{fdb, jumps, segments},
     skb::Skb,
     verdict::Outcome,
+    watch,
 };
 
 /// Switches a frame to ports of the segment that was handed over with it; one in transit to the VTEP that its destination is
@@ -25,8 +26,12 @@ pub(crate) fn handle(skb: &mut Skb) -> Outcome {
     let now = clock::now();
     let place = fdb::place(vni, segment, destination, now);
     match place {
-        Some(Place::Port { device, peer }) => deliver::to_port(skb, vni, segment, (device, peer), &frame),
-        Some(Place::Vtep(_)) if skb.journey_handed_over().is_some() => {
+        Some(Place::Port { device, peer }) => {
+            watch::sent_to_port(skb, vni, device);
+            deliver::to_port(skb, vni, segment, (device, peer), &frame)
+        }
+        Some(Place::Vtep(to)) if skb.journey_handed_over().is_some() => {
+            watch::sent_to(skb, vni, Place::Vtep(to));
             jumps::jump(skb, Jump::TransitFromTunnel)
         }
         Some(Place::Vtep(_)) => Err(DropReason::TunnelToTunnel),

@@ -35,7 +35,7 @@ use crate::{
     path_mtu,
     skb::Skb,
     verdict::{Outcome, Verdict},
-    vlan,
+    vlan, watch,
 };
 
 /// Bytes of the VLAN tags that a frame can keep.
@@ -44,21 +44,29 @@ const TAGS_LEN: u32 = (MAX_KEPT * LEN) as u32;
 /// Delivers a packet of one of our tunnels to the ports of its segment; anything else passes.
 #[inline(always)]
 pub(crate) fn handle(skb: &mut Skb) -> Outcome {
-    receive::<false>(skb)
+    receive::<false, false>(skb)
+}
+
+/// The same for a packet that [`handle`] found to be captured, and whose VNI it handed over.
+#[inline(always)]
+pub(crate) fn handle_captured(skb: &mut Skb) -> Outcome {
+    watch::captured(skb, Vni::new(skb.handed_over()));
+    receive::<false, true>(skb)
 }
 
 /// The same for a packet that [`handle`] found VLAN tags in, or one on that says a priority.
 #[inline(always)]
 pub(crate) fn handle_tagged(skb: &mut Skb) -> Outcome {
-    receive::<true>(skb)
+    receive::<true, true>(skb)
 }
 
 #[inline(always)]
-fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
+fn receive<const TAGGED: bool, const CAPTURED: bool>(skb: &mut Skb) -> Outcome {
     let Some(device) = skb.device() else { return Ok(Verdict::NotOurs) };
     let mut arrival =
         Arrival { device, generation: generation::now(), now: clock::now(), known: None, slot: None };
     if !TAGGED
+        && !CAPTURED
         && skb.has_metadata()
         && uplinks::get(device).is_some_and(|uplink| uplink.has_xdp())
         && let Some((vni, vtep)) = unmark(skb)
@@ -79,7 +87,7 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
             None => (segments::get(vni).ok_or(DropReason::UnknownVni)?, vtep),
         };
         let tunnel = Tunnel::stripped(vni, segment, vtep);
-        return switch::<false>(skb, tunnel, Span { start: 0, end: None }, arrival);
+        return switch::<false, CAPTURED>(skb, tunnel, Span { start: 0, end: None }, arrival);
     }
     if !(skb.is_to_host() || skb.is_to_group()) {
         return Ok(Verdict::NotOurs);
@@ -91,7 +99,10 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
         }
         return Ok(Verdict::NotOurs);
     }
-    if !TAGGED && let Some(outcome) = arrival::repeat(skb, arrival.generation, arrival.now) {
+    if !TAGGED
+        && !CAPTURED
+        && let Some(outcome) = arrival::repeat(skb, arrival.generation, arrival.now)
+    {
         return outcome;
     }
     let tags_len = if TAGGED { TAGS_LEN } else { 0 };
@@ -100,7 +111,7 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
         let _ = skb.pull((decap::HEADERS_LEN + tags_len).min(skb.len()));
     }
     let recognised = decap::recognise(skb, foreign::takes, |skb, vni, sender, start| {
-        if TAGGED {
+        if CAPTURED {
             return None;
         }
         arrival.look(skb, start, |device, source, destination| {
@@ -111,7 +122,14 @@ fn receive<const TAGGED: bool>(skb: &mut Skb) -> Outcome {
         return Ok(Verdict::NotOurs);
     }
     match recognised {
-        Ok(Some((tunnel, span))) => switch::<TAGGED>(skb, tunnel, span, arrival),
+        Ok(Some((tunnel, span))) => {
+            if !CAPTURED && arrival.known.is_none() && generation::is_capturing(arrival.generation) {
+                skb.hand_over(tunnel.vni.get());
+                // Without the program, the packet goes its way all the same.
+                let _ = jumps::jump(skb, Jump::CaptureFromUplink);
+            }
+            switch::<TAGGED, CAPTURED>(skb, tunnel, span, arrival)
+        }
         Ok(None) if path_mtu::is_news(skb) => {
             // Without the program, the packet passes all the same.
             let _ = jumps::jump(skb, Jump::PathMtuFromUplink);
@@ -176,7 +194,12 @@ fn unmark(skb: &mut Skb) -> Option<(Vni, VtepId)> {
 
 /// Switches the inner frame at `span` to the ports of its segment, and to nothing else.
 #[inline(always)]
-fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival: Arrival) -> Outcome {
+fn switch<const TAGGED: bool, const CAPTURED: bool>(
+    skb: &mut Skb,
+    tunnel: Tunnel,
+    span: Span,
+    arrival: Arrival,
+) -> Outcome {
     let Tunnel { vni, segment, vtep, outer_tos, mark } = tunnel;
     let parsed = if TAGGED {
         Frame::parse_tagged(skb, span.start)
@@ -201,6 +224,9 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival
     match place {
         // What was sent to a group was flooded, and a frame without outer headers has lost how far it may go.
         Some(Place::Vtep(to)) if segment.transit() && span.start != 0 && !skb.is_to_group() => {
+            if CAPTURED {
+                watch::sent_to(skb, vni, Place::Vtep(to));
+            }
             skb.hand_over_target(to);
             skb.hand_over_vtep(vtep);
             skb.hand_over(vni.get());
@@ -216,6 +242,7 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival
         return Err(DropReason::Merged);
     }
     if !TAGGED
+        && !CAPTURED
         && until != 0
         && let Some(Place::Port { device: port, peer }) = place
         && arrival::is_plain(&tunnel, span)
@@ -237,6 +264,9 @@ fn switch<const TAGGED: bool>(skb: &mut Skb, tunnel: Tunnel, span: Span, arrival
     counters::received(vni, vtep, Size { packets, ..frame.size(skb) });
     let program = match (examine::from_tunnel(skb, segment, &frame), place) {
         (None, Some(Place::Port { device, peer })) => {
+            if CAPTURED {
+                watch::sent_to_port(skb, vni, device);
+            }
             return deliver::to_port(skb, vni, segment, (device, peer), &frame);
         }
         (Some(program), _) => program,

@@ -152,6 +152,10 @@ fn find<const NATIVE: bool>(context: &XdpContext) -> Option<Found> {
         let is_simple = is_simple(context, start, payload, &rule, None);
         return Some(Found { rule, start, is_simple, pattern: Some(pattern) });
     }
+    // A packet that is captured is left whole to TC.
+    if generation::is_capturing(generation) {
+        return None;
+    }
     if NATIVE && early_transit::is_likely(context, family, generation) {
         jumps::to_transit(context);
         return None;

@@ -73,6 +73,7 @@ mod too_big;
 mod transit;
 mod verdict;
 mod vlan;
+mod watch;
 
 use aya_ebpf::{
     bindings::{
@@ -95,151 +96,196 @@ use crate::{
 /// TC ingress of a port: what a workload sends.
 #[classifier]
 fn from_port(context: TcContext) -> i32 {
-    act(from_port::handle(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act_first(from_port::handle(skb), skb)
 }
 
 /// TC ingress of an uplink: what the underlay brings.
 #[classifier]
 fn from_uplink(context: TcContext) -> i32 {
-    act(from_uplink::handle(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act_first(from_uplink::handle(skb), skb)
 }
 
 /// Reached from programs that had a closer look at a frame of a port.
 #[classifier]
 fn forward_from_port(context: TcContext) -> i32 {
-    act(from_port::handle_again(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(from_port::handle_again(skb), skb)
 }
 
 /// Reached from `from_port`: what everybody in the segment gets, for those behind ports.
 #[classifier]
 fn flood_from_port(context: TcContext) -> i32 {
-    act(flood_to_ports::from_port(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(flood_to_ports::from_port(skb), skb)
 }
 
 /// Reached from `flood_from_port`: the same, for those behind tunnels.
 #[classifier]
 fn flood_to_tunnels(context: TcContext) -> i32 {
-    act(flood_to_tunnels::handle(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(flood_to_tunnels::handle(skb), skb)
 }
 
 /// Reached from `from_uplink`: what is not just for one station.
 #[classifier]
 fn forward_from_tunnel(context: TcContext) -> i32 {
-    act(from_tunnel::handle(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(from_tunnel::handle(skb), skb)
 }
 
 /// Reached from `from_port`: a frame on a trunk port, or with VLAN tags.
 #[classifier]
 fn tagged_from_port(context: TcContext) -> i32 {
-    act(tagged::handle(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(tagged::handle(skb), skb)
 }
 
 /// Reached from `forward_from_tunnel`: what everybody in the segment gets.
 #[classifier]
 fn flood_from_tunnel(context: TcContext) -> i32 {
-    act(flood_to_ports::from_tunnel(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(flood_to_ports::from_tunnel(skb), skb)
 }
 
 /// Reached from `from_uplink`: a packet whose inner frame keeps its VLAN tags.
 #[classifier]
 fn tagged_from_uplink(context: TcContext) -> i32 {
-    act(from_uplink::handle_tagged(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(from_uplink::handle_tagged(skb), skb)
 }
 
 /// Reached from whatever sends a frame to a port that needs VLAN tags on it.
 #[classifier]
 fn deliver_to_port(context: TcContext) -> i32 {
-    act(deliver::handle(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(deliver::handle(skb), skb)
 }
 
 /// Reached from `from_port`: what may be ARP, ND or DHCP, in a segment that suppresses them.
 #[classifier]
 fn suppress_from_port(context: TcContext) -> i32 {
-    act(suppress::from_port(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(suppress::from_port(skb), skb)
 }
 
 /// Reached from `from_uplink`: the same out of a tunnel.
 #[classifier]
 fn snoop_from_tunnel(context: TcContext) -> i32 {
-    act(snoop::from_tunnel(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(snoop::from_tunnel(skb), skb)
 }
 
 /// Reached from what sends a frame of a port into a tunnel: it does not fit.
 #[classifier]
 fn too_big_from_port(context: TcContext) -> i32 {
-    act(too_big::handle(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(too_big::handle(skb), skb)
 }
 
 /// Reached from `from_uplink`: what the underlay says about packets that did not fit.
 #[classifier]
 fn path_mtu_from_uplink(context: TcContext) -> i32 {
-    act(Ok(path_mtu::handle(&Skb::new(context))))
+    let skb = &mut Skb::new(context);
+    act(Ok(path_mtu::handle(skb)), skb)
 }
 
 /// Reached from `from_port`: a handshake of TCP.
 #[classifier]
 fn clamp_mss_from_port(context: TcContext) -> i32 {
-    act(clamp_mss::from_port(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(clamp_mss::from_port(skb), skb)
 }
 
 /// Reached from `from_uplink`: the same.
 #[classifier]
 fn clamp_mss_from_tunnel(context: TcContext) -> i32 {
-    act(clamp_mss::from_tunnel(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(clamp_mss::from_tunnel(skb), skb)
 }
 
 /// Reached from `from_uplink`: a packet whose sender is no member of its segment.
 #[classifier]
 fn admit_from_uplink(context: TcContext) -> i32 {
-    act(admit::handle(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(admit::handle(skb), skb)
 }
 
 /// Reached from `from_port`: what a workload says about multicast groups.
 #[classifier]
 fn groups_from_port(context: TcContext) -> i32 {
-    act(groups::from_port(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(groups::from_port(skb), skb)
 }
 
 /// Reached from `from_uplink`: what came out of a tunnel about multicast groups.
 #[classifier]
 fn groups_from_tunnel(context: TcContext) -> i32 {
-    act(groups::from_tunnel(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(groups::from_tunnel(skb), skb)
 }
 
 /// Reached from `from_uplink`: a packet whose frame's destination is behind another VTEP.
 #[classifier]
 fn transit_from_uplink(context: TcContext) -> i32 {
-    act(transit::whole(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(transit::whole(skb), skb)
 }
 
 /// Reached from `transit_from_uplink`: a packet that needs more than other outer headers.
 #[classifier]
 fn unwrap_from_uplink(context: TcContext) -> i32 {
-    act(transit::unwrap(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(transit::unwrap(skb), skb)
 }
 
 /// Reached from `forward_from_tunnel`: such a frame without its outer headers.
 #[classifier]
 fn transit_from_tunnel(context: TcContext) -> i32 {
-    act(transit::anew(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(transit::anew(skb), skb)
 }
 
 /// Reached from `transit_from_tunnel`: it does not fit.
 #[classifier]
 fn too_big_from_tunnel(context: TcContext) -> i32 {
-    act(too_big::from_tunnel(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(too_big::from_tunnel(skb), skb)
 }
 
 /// TC ingress of the device behind which packets have been cut up: puts UDP checksums in.
 #[classifier]
 fn checksum_cut(context: TcContext) -> i32 {
-    act(checksum_cut::handle(&mut Skb::new(context)))
+    let skb = &mut Skb::new(context);
+    act(checksum_cut::handle(skb), skb)
 }
 
 /// TC ingress of the device that only has the kernel listen for tunnel packets: nothing gets to the host by it.
 #[classifier]
-fn from_listener(_context: TcContext) -> i32 {
-    act(Err(overlay_common::DropReason::Stray))
+fn from_listener(context: TcContext) -> i32 {
+    let skb = &mut Skb::new(context);
+    act(Err(DropReason::Stray), skb)
+}
+
+/// Reached from `from_port` while somebody captures.
+#[classifier]
+fn capture_from_port(context: TcContext) -> i32 {
+    let skb = &mut Skb::new(context);
+    act(from_port::handle_captured(skb), skb)
+}
+
+/// Reached from `from_uplink` while somebody captures.
+#[classifier]
+fn capture_from_uplink(context: TcContext) -> i32 {
+    let skb = &mut Skb::new(context);
+    act(from_uplink::handle_captured(skb), skb)
+}
+
+/// Begins a generation in which packets are captured. Run as `fdb_remove` is; looks at no frame, and returns 1 if it did.
+#[classifier]
+fn capture_begin(_context: TcContext) -> i32 {
+    i32::from(maps::generation::begin_capture())
 }
 
 /// XDP on an uplink: takes outer headers off early, where that is safe, and feeds ports that are so set. Takes packets in several buffers, so that it can be
@@ -279,8 +325,8 @@ fn fdb_edit(context: TcContext) -> i32 {
 /// Removes stations that have aged, of the next few in the queue. Run as `fdb_remove` is; looks at no frame, and returns a
 /// `Swept`.
 #[classifier]
-fn fdb_sweep(_context: TcContext) -> i32 {
-    reclaim::sweep().code() as i32
+fn fdb_sweep(context: TcContext) -> i32 {
+    reclaim::sweep(&Skb::new(context)).code() as i32
 }
 
 /// Puts or removes a neighbour. Run as `fdb_remove` is, with an `Edit`; returns what that says, or -1 if it was not asked
@@ -308,17 +354,42 @@ fn act_early(outcome: Early) -> u32 {
     }
 }
 
-/// What the kernel shall do with a frame. `TC_ACT_UNSPEC` lets the next program on the hook have it.
+/// What the kernel shall do with a frame for which a program on a hook came to `outcome`. What is captured goes on from another program.
 #[inline(always)]
-fn act(outcome: Outcome) -> i32 {
+fn act_first(outcome: Outcome, skb: &Skb) -> i32 {
     match outcome {
-        Ok(Verdict::NotOurs) => TC_ACT_UNSPEC,
-        Ok(Verdict::Redirected(action)) => action,
-        Ok(Verdict::Copied) => TC_ACT_SHOT,
+        Ok(verdict) => action(&verdict),
         Err(reason) => {
-            drops::count(reason);
+            watch::dropped_at_first(skb, reason);
             TC_ACT_SHOT
         }
+    }
+}
+
+/// The same for another program, and the end of its capture.
+#[inline(always)]
+fn act(outcome: Outcome, skb: &Skb) -> i32 {
+    let action = match outcome {
+        Ok(verdict) => {
+            watch::done(skb, &verdict);
+            action(&verdict)
+        }
+        Err(reason) => {
+            watch::dropped(skb, reason);
+            TC_ACT_SHOT
+        }
+    };
+    watch::forget();
+    action
+}
+
+/// `TC_ACT_UNSPEC` lets the next program on the hook have the frame.
+#[inline(always)]
+fn action(verdict: &Verdict) -> i32 {
+    match *verdict {
+        Verdict::NotOurs => TC_ACT_UNSPEC,
+        Verdict::Redirected(action) => action,
+        Verdict::Copied => TC_ACT_SHOT,
     }
 }
 

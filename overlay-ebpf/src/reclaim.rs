@@ -6,15 +6,19 @@
 
 use core::{ffi::c_void, ptr};
 
-use aya_ebpf::helpers::bpf_loop;
+use aya_ebpf::{bindings::__sk_buff, helpers::bpf_loop, programs::TcContext};
 use overlay_common::{
     Vni,
-    maps::fdb::{FdbEntry, FdbKey, Origin, Swept},
+    maps::{
+        event::Kind,
+        fdb::{FdbEntry, FdbKey, Origin, Swept},
+    },
 };
 
 use crate::{
     clock, forget,
     maps::{ageing, fdb, segments},
+    skb::Skb,
 };
 
 /// Stations looked at in one go.
@@ -25,6 +29,8 @@ const BATCH: u32 = 128;
 const INTERVAL_NS: u64 = 4_000_000;
 
 struct Batch {
+    /// Not the `Skb` around it, for which the callers' stacks have no room.
+    skb: *mut __sk_buff,
     now: u64,
     /// The first station that was put back: when its turn comes again, all have been looked at.
     first: Option<FdbKey>,
@@ -34,42 +40,42 @@ struct Batch {
 
 /// Looks at a batch of stations because a command or the agent says so.
 #[inline(always)]
-pub(crate) fn sweep() -> Swept {
-    let (looked, learned) = reclaim(clock::now());
+pub(crate) fn sweep(skb: &Skb) -> Swept {
+    let (looked, learned) = reclaim::<true>(skb, clock::now());
     Swept::new(looked, learned)
 }
 
 /// Looks at a batch of stations, unless one was looked at just before.
 #[inline(always)]
-pub(crate) fn when_due(now: u64) {
+pub(crate) fn when_due(skb: &Skb, now: u64) {
     if ageing::is_due(now, INTERVAL_NS) {
-        reclaim(now);
+        reclaim::<false>(skb, now);
     }
 }
 
 /// Looks at a batch of stations, and removes those that have aged; at how many elements of the queue it looked, and how many
 /// of them were of learned stations.
 #[inline(always)]
-pub(crate) fn reclaim(now: u64) -> (u32, u32) {
-    let mut batch = Batch { now, first: None, swept: (0, 0) };
+pub(crate) fn reclaim<const TELL: bool>(skb: &Skb, now: u64) -> (u32, u32) {
+    let mut batch = Batch { skb: skb.raw(), now, first: None, swept: (0, 0) };
     // SAFETY: `look` takes the `Batch` that it is given here, which outlives the loop.
-    unsafe { bpf_loop(BATCH, look as *mut c_void, ptr::from_mut(&mut batch).cast(), 0) };
+    unsafe { bpf_loop(BATCH, look::<TELL> as *mut c_void, ptr::from_mut(&mut batch).cast(), 0) };
     batch.swept
 }
 
 /// Puts a station that was taken from the queue at its end. A learned station always stands in the queue, so that it can
 /// age: if others took its place meanwhile, it is forgotten instead.
 #[inline(always)]
-pub(crate) fn put_back(vni: Vni, element: FdbKey, entry: &mut FdbEntry) {
+pub(crate) fn put_back<const TELL: bool>(skb: &Skb, vni: Vni, element: FdbKey, entry: &mut FdbEntry) {
     if !ageing::push(element) {
-        forget::forget(vni, element.split_tag().0, entry);
+        forget::forget::<TELL>(skb, Kind::Aged, vni, element.split_tag().0, entry);
     }
 }
 
 const CONTINUE: i64 = 0;
 const STOP: i64 = 1;
 
-unsafe extern "C" fn look(_at: u64, batch: *mut c_void) -> i64 {
+unsafe extern "C" fn look<const TELL: bool>(_at: u64, batch: *mut c_void) -> i64 {
     // SAFETY: `reclaim` passes a `Batch`.
     let batch = unsafe { &mut *batch.cast::<Batch>() };
     let Some(next) = ageing::pop() else { return STOP };
@@ -85,7 +91,7 @@ unsafe extern "C" fn look(_at: u64, batch: *mut c_void) -> i64 {
     let is_aged = segments::get(vni).is_none_or(|segment| entry.is_aged(segment.ageing(), batch.now));
     // As `put_back` does.
     if is_aged || !ageing::push(next) {
-        if forget::forget(vni, station, entry) {
+        if forget::forget::<TELL>(&Skb::new(TcContext::new(batch.skb)), Kind::Aged, vni, station, entry) {
             ageing::make_due();
         }
         return CONTINUE;

@@ -1,13 +1,15 @@
 //! Sending a frame of a workload to one remote VTEP.
 
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
-use overlay_common::{DropReason, VtepId, maps::vtep::Vtep};
+use overlay_common::{DropReason, VtepId, explain::Step, maps::vtep::Vtep};
 
 use crate::{
     encap::{Inner, Target},
-    maps::{drops, vteps},
+    explain,
+    maps::vteps,
     skb::Skb,
     verdict::{Outcome, Verdict},
+    watch,
 };
 
 /// Whether a frame for the VTEP `id` has to be summed up first.
@@ -19,28 +21,33 @@ pub(crate) fn wants_sum(id: VtepId) -> bool {
 /// Encapsulates a frame and sends it to the VTEP `id`. A frame that is too big for it is as it was.
 #[inline(always)]
 pub(crate) fn to_vtep(skb: &mut Skb, id: VtepId, inner: &Inner) -> Outcome {
-    outcome(send_apart(skb.raw(), id.index(), inner))
+    outcome(skb, send_apart(skb.raw(), id.index(), inner))
 }
 
 /// Sends a tunnel packet on to the VTEP `id`, with other outer headers in the place of those that it has. One that is too big for
 /// it is as it was.
 #[inline(always)]
 pub(crate) fn on_to_vtep(skb: &mut Skb, id: VtepId, inner: &Inner, has_open_sum: bool) -> Outcome {
-    outcome(pass_on_apart(skb.raw(), id.index(), inner, u32::from(has_open_sum)))
+    outcome(skb, pass_on_apart(skb.raw(), id.index(), inner, u32::from(has_open_sum)))
 }
 
 #[inline(always)]
-fn outcome(code: i64) -> Outcome {
+fn outcome(skb: &Skb, code: i64) -> Outcome {
     match code {
         DROPPED => Ok(Verdict::Copied),
         TOO_BIG => Err(DropReason::TooBig),
+        code if code < TOO_BIG => {
+            // Here, where there is stack for it.
+            watch::dropped_for(skb, (TOO_BIG - code) as u32 - 1);
+            Ok(Verdict::Copied)
+        }
         action => Ok(Verdict::Redirected(action as i32)),
     }
 }
 
-/// What [`send_apart`] returns for a frame that was dropped and counted.
+/// What [`send_apart`] returns for a frame that it was done with.
 const DROPPED: i64 = 0;
-/// What it returns for one that is too big, and not counted.
+/// What it returns for one that is too big. Below is what it returns for one to be dropped, by the number of its reason.
 const TOO_BIG: i64 = -1;
 
 /// In a stack frame of its own, since the caller's is short; else what the redirect helper returned.
@@ -72,8 +79,8 @@ fn code(sent: Outcome) -> i64 {
         Ok(Verdict::NotOurs | Verdict::Copied) => DROPPED,
         Err(DropReason::TooBig) => TOO_BIG,
         Err(reason) => {
-            drops::count(reason);
-            DROPPED
+            explain::note(|| Step::Drop(reason));
+            TOO_BIG - 1 - i64::from(reason.index())
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Stations that are seen for the first time, or not where they were seen last: the rare part of learning, a function of
 //! its own so that the programs that learn stay short.
 
-use aya_ebpf::helpers::bpf_get_prandom_u32;
-use aya_log_ebpf::{info, warn};
+use aya_ebpf::{helpers::bpf_get_prandom_u32, programs::TcContext};
+use aya_log_ebpf::warn;
 use overlay_common::{
     MacAddr, Vni,
     explain::{Learning, Step},
     maps::{
+        event::Kind,
         fdb::{FdbEntry, FdbKey, Origin, Place},
         segment::Segment,
     },
@@ -22,6 +23,7 @@ use crate::{
     },
     reclaim,
     skb::Skb,
+    watch,
 };
 
 /// A station that is not where it is known to be.
@@ -34,23 +36,25 @@ pub(crate) struct Sighting<'a> {
     pub(crate) now: u64,
 }
 
-/// What came of a sighting. A number, because the verifier follows numbers from function to function.
+/// What came of a sighting: what is told of it, or nothing. A number, because the verifier follows numbers from function to function.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct News(u32);
 
 impl News {
-    const NOTHING: Self = Self(0);
+    const NOTHING: Self = Self(u32::MAX);
     /// The station was learned.
-    const LEARNED: Self = Self(1);
+    const LEARNED: Self = Self(Kind::Learned as u32);
     /// The station was learned, but there was no room in the queue of those that age.
-    const UNQUEUED: Self = Self(2);
+    const UNQUEUED: Self = Self(u32::MAX - 1);
     /// The station moved.
-    const MOVED: Self = Self(3);
+    const MOVED: Self = Self(Kind::Moved as u32);
     /// The station moved once too often.
-    const FLAPS: Self = Self(4);
+    const FLAPS: Self = Self(Kind::Flaps as u32);
+    /// A limit did not let the station be learned, or moved.
+    const LIMITED: Self = Self(Kind::Limit as u32);
     /// There was no room for the station.
-    const NO_ROOM: Self = Self(5);
+    const NO_ROOM: Self = Self(Kind::Full as u32);
 
     /// The same for who explains.
     #[inline(always)]
@@ -59,7 +63,7 @@ impl News {
             Self::LEARNED | Self::UNQUEUED => Learning::Learned,
             Self::MOVED => Learning::Moved,
             Self::FLAPS => Learning::Flaps,
-            Self::NO_ROOM => Learning::NoRoom,
+            Self::NO_ROOM | Self::LIMITED => Learning::NoRoom,
             _ => Learning::Kept,
         }
     }
@@ -75,28 +79,35 @@ pub(crate) fn judge(sighting: &Sighting<'_>) -> News {
     }
 }
 
-/// Does what [`judge`] left to do: says what is new, and makes room where stations have aged, so that what could not be
+/// Does what [`judge`] left to do: tells what is new, and makes room where stations have aged, so that what could not be
 /// learned can be next time.
 #[inline(never)]
 pub(crate) fn follow_up(sighting: &Sighting<'_>, news: News) {
     explain::note(|| Step::Learn(Some(sighting.vni), news.learning()));
-    let (skb, vni, mac) = (sighting.skb, sighting.vni.get(), sighting.source.bytes());
-    let what = match news {
-        News::LEARNED => "learned",
-        News::MOVED => "moved",
-        _ => "",
-    };
+    if news == News::NOTHING {
+        return;
+    }
+    // The verifier minds a pointer to the stack that is left in the register of what a function returns.
+    let skb = &Skb::new(TcContext::new(sighting.skb.raw()));
+    let told = if news == News::UNQUEUED { News::LEARNED } else { news };
+    watch::station(skb, told.0 as u8, sighting.vni, sighting.source, sighting.place);
     match news {
-        News::LEARNED | News::MOVED => info!(skb, "VNI {}: {:mac} {}", vni, mac, what),
-        News::FLAPS => warn!(skb, "VNI {}: {:mac} flaps: it moves too often", vni, mac),
-        News::NO_ROOM => reclaim::when_due(sighting.now),
+        News::FLAPS => {
+            warn!(
+                skb,
+                "VNI {}: {:mac} flaps: it moves too often",
+                sighting.vni.get(),
+                sighting.source.bytes()
+            );
+        }
+        News::NO_ROOM | News::LIMITED => reclaim::when_due(skb, sighting.now),
         News::UNQUEUED => {
-            reclaim::reclaim(sighting.now);
+            reclaim::reclaim::<false>(skb, sighting.now);
             if let Some(entry) = fdb::entry_mut(sighting.vni, sighting.source)
                 && entry.origin() == Origin::Learned
             {
                 let element = FdbKey::new(sighting.vni, sighting.source).with_tag(entry.tag());
-                reclaim::put_back(sighting.vni, element, entry);
+                reclaim::put_back::<false>(skb, sighting.vni, element, entry);
             }
         }
         _ => {}
@@ -167,6 +178,7 @@ impl Sighting<'_> {
             return News::NOTHING;
         }
         learned::leave_port(place);
+        watch::moves_from(place);
         entry.touch(self.now);
         if is_aged {
             entry.forget_moves();
@@ -193,6 +205,6 @@ impl Sighting<'_> {
     #[inline(always)]
     fn refuse(&self, what: Unlearned) -> News {
         counters::unlearned(self.vni, what);
-        News::NO_ROOM
+        if matches!(what, Unlearned::Full) { News::NO_ROOM } else { News::LIMITED }
     }
 }

@@ -1,6 +1,5 @@
 //! Learning which MAC addresses neighbours have, out of what they say of themselves.
 
-use aya_log_ebpf::info;
 use overlay_common::{
     DropReason, Vni,
     header::{
@@ -22,6 +21,7 @@ use crate::{
     skb::Skb,
     sweep,
     verdict::Outcome,
+    watch,
 };
 
 /// How old the time of an entry may grow before it is renewed, in nanoseconds.
@@ -55,7 +55,7 @@ pub(crate) fn snoop(skb: &Skb, vni: Vni, segment: &Segment, claim: &Claim, now: 
         counters::neighbour_not_learned(vni);
     }
     if noted == REPLACED {
-        info!(skb, "VNI {}: {:i} is {:mac} now", vni.get(), claim.address.bytes(), claim.mac.bytes());
+        watch::neighbour(skb, vni, claim.mac, claim.address);
     }
 }
 
@@ -66,7 +66,7 @@ const REPLACED: u32 = 1;
 /// There are as many neighbours as there can be.
 const NO_ROOM: u32 = 2;
 
-/// Notes it, in a function of its own, so that its stack does not add up with those of the log and of making room.
+/// Notes it, in a function of its own, so that its stack does not add up with those of telling and of making room.
 #[inline(never)]
 fn note(vni: Vni, vlans: Vlans, segment: &Segment, claim: &Claim, now: u64) -> u32 {
     let key = NeighbourKey::new(vni, claim.address);

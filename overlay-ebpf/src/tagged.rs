@@ -14,12 +14,13 @@ use crate::{
     maps::{jumps, ports, segments, vlans},
     skb::Skb,
     verdict::Outcome,
-    vlan,
+    vlan, watch,
 };
 
 /// Lets such a frame in, and hands it on with its segment and the tags that it keeps.
 #[inline(always)]
 pub(crate) fn handle(skb: &mut Skb) -> Outcome {
+    watch::captured_once(skb);
     let device = skb.device().ok_or(DropReason::UnknownPort)?;
     let port = ports::get(device).ok_or(DropReason::UnknownPort)?;
     let (vni, segment, tags) = admit(skb, device, port)?;

@@ -19,11 +19,12 @@ use crate::{
     checksum::Sum,
     clock, deliver, explain, flow_hash,
     frame::Frame,
-    maps::{answers, drops, jumps, notices, scratch, segments, vteps},
+    maps::{answers, jumps, notices, scratch, segments, vteps},
     next_hop,
     packet::Packet as _,
     skb::Skb,
     verdict::Outcome,
+    watch,
 };
 
 /// Bytes that are taken out behind the Ethernet header. The kernel notes in a packet whose checksum is still to be filled in
@@ -70,7 +71,7 @@ fn answer(skb: &mut Skb, device: IfIndex, segment: &Segment) -> Result<Frame, Dr
         Payload::Vlan | Payload::Other => None,
     };
     answered.ok_or(DropReason::TooBig)?;
-    drops::count(DropReason::TooBig);
+    watch::dropped(skb, DropReason::TooBig);
     notices::count(Notice::TooBigAnswered);
     Ok(frame)
 }

@@ -35,14 +35,14 @@ use crate::{
     from_uplink, inner_sum,
     maps::{
         counters::{self, Size},
-        drops, fdb, flooding, jumps, segments, vteps,
+        fdb, flooding, jumps, segments, vteps,
     },
     open_sum,
     packet::Packet,
     send,
     skb::Skb,
     verdict::{Outcome, Verdict},
-    vlan,
+    vlan, watch,
 };
 
 /// What the outer headers of a tunnel packet say, in which everything has been found right.
@@ -180,7 +180,7 @@ fn measure(skb: *mut __sk_buff) -> u32 {
     match take_measures(&skb) {
         Ok(code) => code,
         Err(reason) => {
-            drops::count(reason);
+            watch::dropped(&skb, reason);
             DROPPED
         }
     }

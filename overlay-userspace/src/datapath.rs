@@ -1,5 +1,7 @@
 //! Loading the programs and pinning them and their maps.
 
+use std::fs;
+
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{MapData, ProgramArray},
@@ -7,9 +9,9 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    admitted, ageing, answers, bum_rate, config, counters, drops, early, fdb, flood, flow, jump, jump::Jump,
-    learned, learned::LearnedKey, mdb, member, neighbour, next_hop, notices, path_mtu, port, segment, swept,
-    uplink, vlan, vtep, vtep_ids,
+    admitted, ageing, answers, bum_rate, config, counters, drops, early, event, fdb, flood, flow, jump,
+    jump::Jump, learned, learned::LearnedKey, mdb, member, neighbour, next_hop, notices, path_mtu, port,
+    segment, swept, uplink, vlan, vtep, vtep_ids,
 };
 
 use crate::{
@@ -22,7 +24,7 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 30] = [
+const MAPS: [&str; 38] = [
     admitted::NAME,
     admitted::FREE_NAME,
     ageing::NAME,
@@ -33,6 +35,14 @@ const MAPS: [&str; 30] = [
     counters::NAME,
     drops::NAME,
     early::NAME,
+    event::NAMES[0],
+    event::NAMES[1],
+    event::NAMES[2],
+    event::NAMES[3],
+    event::LISTENERS,
+    event::DESK,
+    event::LOST,
+    event::RATES,
     fdb::NAME,
     flood::NAME,
     flow::GENERATION,
@@ -77,6 +87,8 @@ pub const FDB_EDIT: &str = "fdb_edit";
 pub const FDB_SWEEP: &str = "fdb_sweep";
 /// Puts or removes a neighbour; run by commands too.
 pub const NEIGH_EDIT: &str = "neigh_edit";
+/// Has packets captured from now on; run by commands too.
+pub const CAPTURE_BEGIN: &str = "capture_begin";
 
 /// How much there is room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +111,41 @@ pub fn load(instance: &Instance, room: Room) -> Result<()> {
         loader.map_pin_path(name, instance.maps().join(name));
     }
     let mut ebpf = loader.load(OBJECT).context(|| "cannot load the maps")?;
-    for (name, program) in ebpf.programs_mut() {
+    load_programs(instance, &mut ebpf, |name| !is_for_capture(name))?;
+    maps::admitted::fill(instance)?;
+    fill_jumps(&mut ebpf, |jump| !jump.is_for_capture())?;
+    fill_xdp_jumps(&mut ebpf)?;
+    maps::create(instance)?;
+    maps::learned::start(instance, LearnedKey::all_neighbours())
+}
+
+/// Loads the programs that packets go through while somebody captures, if that was not done before. The instance is locked.
+///
+/// # Errors
+///
+/// Fails if the kernel refuses one.
+pub fn load_capture(instance: &Instance) -> Result<()> {
+    // It is pinned last.
+    if instance.programs().join(CAPTURE_BEGIN).exists() {
+        return Ok(());
+    }
+    for name in CAPTURE {
+        // Of a load that was cut off.
+        let _ = fs::remove_file(instance.programs().join(name));
+    }
+    let mut loader = EbpfLoader::new();
+    for name in MAPS {
+        loader.map_pin_path(name, instance.maps().join(name));
+    }
+    let mut ebpf = loader.load(OBJECT).context(|| "cannot use the maps")?;
+    load_programs(instance, &mut ebpf, |name| is_for_capture(name) && name != CAPTURE_BEGIN)?;
+    fill_jumps(&mut ebpf, Jump::is_for_capture)?;
+    load_programs(instance, &mut ebpf, |name| name == CAPTURE_BEGIN)
+}
+
+/// Loads and pins some of the programs.
+fn load_programs(instance: &Instance, ebpf: &mut Ebpf, which: impl Fn(&str) -> bool) -> Result<()> {
+    for (name, program) in ebpf.programs_mut().filter(|(name, _)| which(name)) {
         let path = instance.programs().join(name);
         let outcome = match program {
             Program::Xdp(program) => program.load().and_then(|()| pin(program.pin(path))),
@@ -108,10 +154,15 @@ pub fn load(instance: &Instance, room: Room) -> Result<()> {
         };
         outcome.context(|| format!("cannot load program {name}"))?;
     }
-    maps::admitted::fill(instance)?;
-    fill_jumps(&mut ebpf)?;
-    maps::create(instance)?;
-    maps::learned::start(instance, LearnedKey::all_neighbours())
+    Ok(())
+}
+
+/// The programs that are loaded only when somebody captures, in this order.
+const CAPTURE: [&str; 3] =
+    [Jump::CaptureFromPort.program(), Jump::CaptureFromUplink.program(), CAPTURE_BEGIN];
+
+fn is_for_capture(name: &str) -> bool {
+    CAPTURE.contains(&name)
 }
 
 /// Says how large the maps are to be.
@@ -132,10 +183,10 @@ fn size(loader: &mut EbpfLoader<'_>, room: Room) {
     }
 }
 
-/// Puts the programs that others jump to into their slots.
-fn fill_jumps(ebpf: &mut Ebpf) -> Result<()> {
+/// Puts those of the programs that others jump to into their slots.
+fn fill_jumps(ebpf: &mut Ebpf, which: impl Fn(Jump) -> bool) -> Result<()> {
     let mut jumps = program_array(ebpf, jump::NAME)?;
-    for jump in Jump::ALL {
+    for jump in Jump::ALL.into_iter().filter(|jump| which(*jump)) {
         let name = jump.program();
         let Some(Program::SchedClassifier(program)) = ebpf.program(name) else {
             return Err(missing());
@@ -143,6 +194,11 @@ fn fill_jumps(ebpf: &mut Ebpf) -> Result<()> {
         let what = || format!("cannot link program {name}");
         jumps.set(jump.index(), program.fd().context(what)?, 0).context(what)?;
     }
+    Ok(())
+}
+
+/// The same for those of XDP.
+fn fill_xdp_jumps(ebpf: &mut Ebpf) -> Result<()> {
     let mut jumps = program_array(ebpf, jump::XDP_NAME)?;
     let Some(Program::Xdp(program)) = ebpf.program(jump::TRANSIT_XDP) else {
         return Err(missing());

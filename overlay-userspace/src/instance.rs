@@ -189,6 +189,12 @@ impl Instance {
         )))
     }
 
+    /// The same, only to be looked at: other commands can have the lock.
+    #[must_use]
+    pub fn to_look_at(&self) -> Self {
+        Self { name: self.name.clone(), path: self.path.clone(), lock: None }
+    }
+
     /// The name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -211,6 +217,12 @@ impl Instance {
     #[must_use]
     pub fn links(&self) -> PathBuf {
         self.path.join("links")
+    }
+
+    /// The directory of those who listen to events: an empty directory for each, locked while it is there.
+    #[must_use]
+    pub fn listeners(&self) -> PathBuf {
+        self.path.join("listeners")
     }
 
     /// What holds for the whole instance.

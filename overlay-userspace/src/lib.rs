@@ -21,6 +21,7 @@ pub mod grace;
 pub mod headers;
 pub mod hook;
 pub mod instance;
+pub mod listen;
 mod listener;
 mod log;
 pub mod logs;

@@ -40,6 +40,7 @@ pub mod foreign;
 pub mod frame;
 pub mod group;
 pub mod handshake;
+pub mod listening;
 pub mod machine;
 pub mod maps;
 pub mod mending;

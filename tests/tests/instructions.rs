@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::ProgramInfo;
-use overlay_tests::{figures, overlay::Instance, topology::Lab};
+use overlay_tests::{figures, listening::Listening, overlay::Instance, topology::Lab};
 
 const BUDGET: &str = include_str!("../instruction-budget.txt");
 
@@ -48,6 +48,8 @@ fn every_program_keeps_its_budget() -> Result<()> {
     let lab = Lab::new(2)?;
     let host = lab.host(1);
     let instance = Instance::up(host, &[])?;
+    // Some programs are there only then.
+    Listening::start(host, &["capture"])?.end()?;
     let (sizes, budgets) = (sizes(&instance)?, budgets()?);
     for (name, size) in &sizes {
         let Size { instructions, verified } = size;

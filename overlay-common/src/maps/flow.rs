@@ -28,6 +28,11 @@ pub const OF_PROGRAMS: u32 = 0;
 /// The place of the count that commands raise, under the instance's lock.
 pub const OF_COMMANDS: u32 = 1;
 
+/// A bit of the count that programs raise, and so of the generation: somebody captures. What was kept in generations without
+/// it is not used meanwhile, and nothing is kept in those with it: so each packet is looked at, and one that is not captured
+/// pays nothing for the question.
+pub const CAPTURING: u64 = 1 << 63;
+
 /// How long what was found out is used, in nanoseconds.
 pub const FRESH_NS: u64 = 100_000_000;
 

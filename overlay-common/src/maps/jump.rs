@@ -60,11 +60,15 @@ pub enum Jump {
     TransitFromTunnel,
     /// Tells the workload behind a tunnel that its packet is too big for another tunnel.
     TooBigFromTunnel,
+    /// Starts over with a frame from a port that is to be captured. It is there only once somebody has captured.
+    CaptureFromPort,
+    /// The same with a packet from the underlay.
+    CaptureFromUplink,
 }
 
 impl Jump {
     /// All of them, in the order of their slots.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::ForwardFromPort,
         Self::FloodFromPort,
         Self::FloodToTunnels,
@@ -87,6 +91,8 @@ impl Jump {
         Self::UnwrapFromUplink,
         Self::TransitFromTunnel,
         Self::TooBigFromTunnel,
+        Self::CaptureFromPort,
+        Self::CaptureFromUplink,
     ];
 
     /// The slot in `JUMPS`.
@@ -94,6 +100,12 @@ impl Jump {
     #[must_use]
     pub const fn index(self) -> u32 {
         self as u32
+    }
+
+    /// Whether the program is there only once somebody has captured.
+    #[must_use]
+    pub const fn is_for_capture(self) -> bool {
+        matches!(self, Self::CaptureFromPort | Self::CaptureFromUplink)
     }
 
     /// The program's name.
@@ -122,6 +134,8 @@ impl Jump {
             Self::UnwrapFromUplink => "unwrap_from_uplink",
             Self::TransitFromTunnel => "transit_from_tunnel",
             Self::TooBigFromTunnel => "too_big_from_tunnel",
+            Self::CaptureFromPort => "capture_from_port",
+            Self::CaptureFromUplink => "capture_from_uplink",
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod departure;
 pub mod device;
 pub mod drops;
 pub mod early;
+pub mod event;
 pub mod fdb;
 pub mod flood;
 pub mod flooding;

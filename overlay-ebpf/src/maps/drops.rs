@@ -10,7 +10,13 @@ static DROPS: PerCpuArray<u64, MAX_ENTRIES> = PerCpuArray::new();
 #[inline(always)]
 pub(crate) fn count(reason: DropReason) {
     explain::note(|| Step::Drop(reason));
-    if let Some(slot) = DROPS.get_ptr_mut(reason.index()) {
+    count_number(reason.index());
+}
+
+/// The same by the number of the reason, for who has told of it.
+#[inline(always)]
+pub(crate) fn count_number(reason: u32) {
+    if let Some(slot) = DROPS.get_ptr_mut(reason) {
         // SAFETY: the slot is this CPU's own, and the map outlives the program.
         unsafe { *slot += 1 };
     }

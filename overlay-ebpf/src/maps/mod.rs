@@ -10,6 +10,7 @@ pub(crate) mod counters;
 pub(crate) mod departures;
 pub(crate) mod drops;
 pub(crate) mod early;
+pub(crate) mod events;
 pub(crate) mod fdb;
 pub(crate) mod flood;
 pub(crate) mod flooding;

@@ -75,6 +75,18 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "overlay explain --from-uplink eth0 --pcap tunnel.pcap:3",
         ],
     ),
+    (
+        "monitor",
+        &[
+            "overlay monitor",
+            "overlay -o json monitor --vni 100 --kind moved,flaps",
+            "overlay monitor --drops",
+        ],
+    ),
+    (
+        "capture",
+        &["overlay capture --port veth0 --count 10", "overlay capture --vni 100 --drops -w dropped.pcapng"],
+    ),
     ("demo", &["overlay demo"]),
     ("version", &["overlay version", "overlay -o json version"]),
     ("man", &["overlay man /usr/local/share/man/man1"]),

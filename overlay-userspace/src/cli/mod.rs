@@ -1,5 +1,6 @@
 //! The command line: one file for each noun.
 
+mod capture;
 mod completions;
 mod declared;
 mod examples;
@@ -7,8 +8,10 @@ mod explain;
 mod fdb;
 mod headers;
 mod input;
+mod listening;
 mod man;
 mod mdb;
+mod monitor;
 mod neigh;
 mod output;
 mod parse;
@@ -100,6 +103,10 @@ enum Command {
     Stats(stats::Stats),
     /// Say what the data path would do with a frame, step by step
     Explain(explain::Explain),
+    /// Show what happens as it happens: stations that come, move and go, frames for unknown ones, drops
+    Monitor(monitor::Monitor),
+    /// Show packets as the programs saw them, and what became of each
+    Capture(capture::Capture),
     /// Two hosts, two workloads and an overlay between them, in namespaces of their own
     Demo,
     /// Print what this is, and what the kernel has for it
@@ -220,6 +227,8 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::AwaitConfirmation => declared::wait(session).await,
         Command::Stats(command) => command.run(session).await,
         Command::Explain(command) => command.run(session).await,
+        Command::Monitor(command) => command.run(session).await,
+        Command::Capture(command) => command.run(session).await,
         Command::Demo => demo::run().await,
         Command::Version => version::run(session),
         Command::Completions(_) | Command::Man(_) => Ok(()),

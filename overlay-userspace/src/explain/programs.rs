@@ -193,6 +193,8 @@ impl Side {
     /// Whether a frame from that side can meet a program.
     const fn reaches(self, jump: Jump) -> bool {
         match jump {
+            // Nobody captures what is explained.
+            Jump::CaptureFromPort | Jump::CaptureFromUplink => false,
             Jump::ForwardFromPort
             | Jump::FloodFromPort
             | Jump::FloodToTunnels

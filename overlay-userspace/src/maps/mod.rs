@@ -6,6 +6,7 @@ pub mod config;
 pub(crate) mod copy;
 pub mod counters;
 pub mod drops;
+pub mod events;
 pub mod fdb;
 pub mod flood;
 pub mod generation;

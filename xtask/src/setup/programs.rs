@@ -17,6 +17,7 @@ pub(crate) enum Caller {
 type Program = (&'static str, &'static str);
 
 /// What everybody calls. Debian starts a server with `prometheus`, which the tests do not use.
+/// What everybody calls.
 const OF_ALL: [Program; 7] = [
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
@@ -25,6 +26,7 @@ const OF_ALL: [Program; 7] = [
     ("tcpdump", "tcpdump"),
     ("bpftool", "bpftool"),
     ("promtool", "prometheus"),
+    ("tshark", "tshark"),
 ];
 
 /// What only the bench calls: they measure.
