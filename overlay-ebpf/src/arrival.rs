@@ -14,10 +14,7 @@ use overlay_common::{
 
 use crate::{
     decap::{Span, Tunnel},
-    maps::{
-        arrivals,
-        counters::{self, Size},
-    },
+    maps::{arrivals, counters},
     packet::{Packet as _, put_word, word},
     pattern, redirect,
     skb::Skb,
@@ -54,7 +51,7 @@ pub(crate) fn repeat(skb: &mut Skb, generation: u64, now: u64) -> Option<Outcome
 /// All outer headers and the inner Ethernet header take `LEN` bytes.
 #[inline(always)]
 fn repeat_as<const LEN: usize>(skb: &mut Skb, family: Family, generation: u64, now: u64) -> Option<Outcome> {
-    let (rule, _) = pattern::known::<InTc>(skb, family, generation, now)?;
+    let (rule, pattern) = pattern::known::<InTc>(skb, family, generation, now)?;
     let start = LEN - eth::LEN;
     let head = skb.get::<[u8; LEN]>(0)?;
     let ethernet = (word(head, start), word(head, LEN - 8));
@@ -65,18 +62,21 @@ fn repeat_as<const LEN: usize>(skb: &mut Skb, family: Family, generation: u64, n
     if (len as usize) < shortest {
         return None;
     }
+    let bytes = len - start as u32;
     // What fails changes nothing.
     skb.remove_room(start as u32, payload).ok()?;
-    Some(deliver(skb, &rule, ethernet, payload, len - start as u32))
+    Some(put_ethernet(skb, ethernet).and_then(|()| {
+        counters::received_at(pattern.tally(), rule.vni, rule.vtep, bytes);
+        redirect::to_port(skb, rule.port, rule.peer, payload)
+    }))
 }
 
 #[inline(always)]
-fn deliver(skb: &mut Skb, rule: &Rule, (first, last): (u64, u64), payload: Payload, bytes: u32) -> Outcome {
+fn put_ethernet(skb: &mut Skb, (first, last): (u64, u64)) -> Result<(), DropReason> {
     let header = skb.get_mut::<[u8; eth::LEN]>(0).ok_or(DropReason::DecapFailed)?;
     put_word(header, 0, first);
     put_word(header, eth::LEN - 8, last);
-    counters::received(rule.vni, rule.vtep, Size { packets: 1, bytes });
-    redirect::to_port(skb, rule.port, rule.peer, payload)
+    Ok(())
 }
 
 /// Of a packet's outer header.

@@ -22,10 +22,7 @@ use overlay_common::{
 };
 
 use crate::{
-    maps::{
-        counters::{self, Size},
-        departures, next_hops, vteps,
-    },
+    maps::{counters, departures, next_hops, vteps},
     next_hop,
     packet::{Packet as _, put_word, word},
     pattern::masked,
@@ -87,7 +84,7 @@ fn repeat_as<const LEN: usize, const N: usize>(
     // What fails changes nothing. Neither room need be announced: the packet is complete.
     skb.make_room(payload, route.family, 0).ok()?;
     Some(write(skb, departure, hop, &route, ip_len).and_then(|()| {
-        counters::sent(route.vni, Some(route.vtep), Size { packets: 1, bytes: len });
+        counters::sent_at(departure.tally(), route.vni, route.vtep, len);
         redirect::to_device(uplink)
     }))
 }
@@ -260,6 +257,7 @@ fn keep_as<const LEN: usize, const OUTER: usize, const FRAME: usize, const N: us
             *kept = word(headers, offset);
         }
     }
-    departure.keep(&words, sent.sender, route, sum, (sent.generation, until));
+    let tally = counters::tally(sent.vni, sent.vtep);
+    departure.keep(&words, sent.sender, route, (sum, tally), (sent.generation, until));
     Some(())
 }

@@ -126,7 +126,7 @@ fn redirect(context: &XdpContext, found: Found) -> Early {
         return Early::Untouched;
     }
     match pattern {
-        Some(pattern) => pattern.count(bytes),
+        Some(pattern) => counters::received_at(pattern.tally(), rule.vni, rule.vtep, bytes),
         None => counters::received(rule.vni, rule.vtep, Size { packets: 1, bytes }),
     }
     // SAFETY: the helper takes plain numbers.

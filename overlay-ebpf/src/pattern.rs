@@ -88,14 +88,10 @@ fn keep_as<K: Kept, const LEN: usize>(
     if slot.is_fresh(generation, now) {
         return None;
     }
-    if let Some((vni, vtep, counted)) = slot.counted() {
-        counters::received_before(vni, vtep, counted);
-    }
-    slot.clear();
     for (at, kept) in slot.words_mut().iter_mut().enumerate() {
         *kept = masked(head, Shape::of_tunnel(family), at);
     }
-    slot.keep(rule, sum(head), generation, until);
+    slot.keep(rule, sum(head), counters::tally(rule.vni, rule.vtep), (generation, until));
     Some(())
 }
 

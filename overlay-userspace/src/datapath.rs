@@ -9,9 +9,9 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    admitted, ageing, answers, bum_rate, config, counters, drops, early, event, fdb, flood, flow, jump,
-    jump::Jump, learned, learned::LearnedKey, mdb, member, neighbour, next_hop, notices, path_mtu, port,
-    segment, swept, uplink, vlan, vtep, vtep_ids,
+    admitted, ageing, answers, bum_rate, config, counters, drops, event, fdb, flood, flow, jump, jump::Jump,
+    learned, learned::LearnedKey, mdb, member, neighbour, next_hop, notices, path_mtu, port, segment, swept,
+    tally, uplink, vlan, vtep, vtep_ids,
 };
 
 use crate::{
@@ -34,7 +34,6 @@ const MAPS: [&str; 38] = [
     config::NAME,
     counters::NAME,
     drops::NAME,
-    early::NAME,
     event::NAMES[0],
     event::NAMES[1],
     event::NAMES[2],
@@ -58,6 +57,7 @@ const MAPS: [&str; 38] = [
     port::NAME,
     segment::NAME,
     swept::NAME,
+    tally::NAME,
     uplink::NAME,
     vlan::NAME,
     vlan::TAGS_NAME,

@@ -31,6 +31,7 @@ mod fields_settings;
 mod flooding_many;
 mod frames;
 mod frames_checksum_cut;
+mod frames_counted;
 mod frames_dhcp;
 mod frames_ecn;
 mod frames_fields;

@@ -19,13 +19,13 @@ pub const fn entries(tunnels: u32) -> u32 {
 
 /// Whose packets: those of a segment that go to or come from one remote VTEP, or those switched inside it on this host.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct CountersKey {
     vni: u32,
     vtep: u32,
 }
 
-/// Packets and bytes of inner frames, Ethernet header included. A packet that the kernel carries whole and segments
+/// Packets and bytes of inner frames, Ethernet header included, but for those in `TALLIES`. A packet that the kernel carries whole and segments
 /// later counts as its segments.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -56,6 +56,8 @@ pub struct Counters {
     pub neigh_not_learned: u64,
     /// Claims of a neighbour's address that stays another's, whom a command or a control plane gave it.
     pub neigh_refused: u64,
+    /// Where this CPU counts besides: a place in `TALLIES`, and one more; 0: nowhere yet.
+    pub tally: u64,
 }
 
 map_data!(CountersKey, Counters);
@@ -70,6 +72,13 @@ impl CountersKey {
             None => 0,
         };
         Self { vni: vni.get(), vtep }
+    }
+
+    /// All of it in a word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        (self.vni as u64) << 32 | self.vtep as u64
     }
 
     /// The segment.
@@ -99,5 +108,14 @@ impl core::ops::AddAssign for Counters {
         self.neigh_answered += other.neigh_answered;
         self.neigh_not_learned += other.neigh_not_learned;
         self.neigh_refused += other.neigh_refused;
+    }
+}
+
+impl core::ops::AddAssign<super::tally::Tally> for Counters {
+    fn add_assign(&mut self, other: super::tally::Tally) {
+        self.tx_packets += other.tx_packets;
+        self.tx_bytes += other.tx_bytes;
+        self.rx_packets += other.rx_packets;
+        self.rx_bytes += other.rx_bytes;
     }
 }

@@ -48,7 +48,9 @@ pub struct Departure {
     sum: u32,
     words: [u64; IPV6_FRAME_WORDS],
     headers: [u64; HEADER_WORDS],
-    _padding: u64,
+    /// Where its frames are counted, in `TALLIES`.
+    tally: u32,
+    _padding: u32,
 }
 
 map_data!(Departure);
@@ -130,6 +132,13 @@ impl Departure {
         Some(Route { vni, vtep, slot: self.slot, family, longest: self.longest })
     }
 
+    /// Where its frames are counted, in `TALLIES`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tally(&self) -> u32 {
+        self.tally
+    }
+
     /// What is written in front of a frame, as words in this machine's order of bytes: [`IPV4_LEN`] or [`IPV6_LEN`] bytes, of
     /// which the Ethernet header, lengths and the IPv4 checksum are anything.
     #[inline(always)]
@@ -146,21 +155,21 @@ impl Departure {
     }
 
     /// Keeps what was found out in `generation` about frames with these words, to be used until then: the IPv4 header that
-    /// was written, if it was one.
+    /// was written, if it was one, without its length; and where they are counted.
     #[inline(always)]
     pub fn keep<const N: usize>(
         &mut self,
         words: &[u64; N],
         sender: Sender,
         route: Route,
-        sum: u32,
+        (sum, tally): (u32, u32),
         (generation, until): (u64, u64),
     ) {
         let Route { vni, vtep, slot, family, longest } = route;
         (self.device, self.hash) = (sender.device.get(), sender.hash);
         (self.vni, self.vtep, self.slot, self.longest) = (vni.get(), vtep.index(), slot, longest);
+        (self.sum, self.tally) = (sum, tally);
         self.family = if family == Family::Ipv6 { IPV6 } else { 0 };
-        self.sum = sum;
         for (kept, word) in self.words.iter_mut().zip(words) {
             *kept = *word;
         }
@@ -193,7 +202,7 @@ mod tests {
             longest: 1464,
         };
         let mut departure = Departure::zeroed();
-        departure.keep(&words, SENDER, route, 0, (7, 100));
+        departure.keep(&words, SENDER, route, (0, 5), (7, 100));
         (words, route, departure)
     }
 
@@ -220,7 +229,7 @@ mod tests {
         let check = !checksum::fold(checksum::sum(&ip));
         [ip[10], ip[11]] = check.to_be_bytes();
         let (words, route, mut departure) = kept();
-        departure.keep(&words, SENDER, route, sum_without_length(&ip), (7, 100));
+        departure.keep(&words, SENDER, route, (sum_without_length(&ip), 5), (7, 100));
         for len in 0..=u16::MAX {
             [ip[2], ip[3]] = len.to_be_bytes();
             [ip[10], ip[11]] = departure.checksum(len).to_be_bytes();

@@ -12,10 +12,10 @@ use bytemuck::{Pod, Zeroable};
 use super::map_data;
 use crate::{IfIndex, Vni, VtepId, header::shape::TUNNEL_WORDS};
 
-/// The name of XDP's map: a per-CPU array of [`Pattern`], indexed by [`index`].
+/// The name of XDP's map: a per-CPU array of [`Pattern`], indexed by [`index`]. Only programs use it.
 pub const NAME: &str = "EARLY";
 
-/// The name of TC's: another one. Only programs use it.
+/// The name of TC's: another one.
 pub const ARRIVALS: &str = "ARRIVALS";
 
 /// Patterns that each CPU keeps. Two whose places fall together take turns.
@@ -37,8 +37,8 @@ pub struct Pattern {
     flags: u32,
     vni: u32,
     vtep: u32,
-    packets: u64,
-    bytes: u64,
+    tally: u32,
+    _padding: u32,
     words: [u64; TUNNEL_WORDS],
 }
 
@@ -99,24 +99,11 @@ impl Pattern {
         self.sum as u16
     }
 
-    /// Counts a frame.
-    #[inline(always)]
-    pub const fn count(&mut self, bytes: u32) {
-        self.packets += 1;
-        self.bytes += bytes as u64;
-    }
-
-    /// Packets and bytes that were counted here and not in `STATS` yet, and whose they are.
+    /// Where its packets are counted, in `TALLIES`.
     #[inline(always)]
     #[must_use]
-    pub const fn counted(&self) -> Option<(Vni, VtepId, [u64; 2])> {
-        if self.packets == 0 {
-            return None;
-        }
-        match (Vni::new(self.vni), VtepId::new(self.vtep as u16)) {
-            (Some(vni), Some(vtep)) => Some((vni, vtep, [self.packets, self.bytes])),
-            _ => None,
-        }
+    pub const fn tally(&self) -> u32 {
+        self.tally
     }
 
     /// What is done with its packets.
@@ -129,24 +116,18 @@ impl Pattern {
         Some(Rule { vni, vtep, port, peer, longest: self.longest, look })
     }
 
-    /// Takes the place for other packets, about which nothing is known yet, and forgets what was counted.
-    #[inline(always)]
-    pub const fn clear(&mut self) {
-        (self.fresh_until, self.packets, self.bytes) = (0, 0, 0);
-    }
-
     /// Its words, to be set before it is kept.
     #[inline(always)]
     pub const fn words_mut(&mut self) -> &mut [u64; TUNNEL_WORDS] {
         &mut self.words
     }
 
-    /// Keeps what was found out in `generation`, to be used until then; what was counted has been taken out.
+    /// Keeps what was found out in `generation`, to be used until then, and where its packets are counted.
     #[inline(always)]
-    pub const fn keep(&mut self, rule: Rule, sum: u16, generation: u64, until: u64) {
+    pub const fn keep(&mut self, rule: Rule, sum: u16, tally: u32, (generation, until): (u64, u64)) {
         let Rule { vni, vtep, port, peer, longest, look } = rule;
         (self.vni, self.vtep, self.port) = (vni.get(), vtep.index(), port.get());
-        (self.longest, self.sum) = (longest, sum as u32);
+        (self.longest, self.sum, self.tally) = (longest, sum as u32, tally);
         self.flags = if look { LOOK } else { 0 } | if peer { PEER } else { 0 };
         (self.generation, self.fresh_until) = (generation, until);
     }
@@ -167,18 +148,13 @@ mod tests {
             look: true,
         };
         let mut pattern = Pattern::zeroed();
-        assert!(pattern.rule().is_none() && pattern.counted().is_none() && !pattern.is_fresh(0, 0));
-        pattern.keep(rule, 0xfffe, 3, 110);
-        assert_eq!((pattern.rule(), pattern.sum()), (Some(rule), 0xfffe));
+        assert!(pattern.rule().is_none() && !pattern.is_fresh(0, 0));
+        pattern.keep(rule, 0xfffe, 9, (3, 110));
+        assert_eq!((pattern.rule(), pattern.sum(), pattern.tally()), (Some(rule), 0xfffe, 9));
         assert!(pattern.is_fresh(3, 109) && !pattern.is_fresh(3, 110) && !pattern.is_fresh(4, 100));
-        pattern.count(60);
-        pattern.count(1514);
-        assert_eq!(pattern.counted(), Some((Vni::MAX, VtepId::FIRST, [2, 1574])));
         let other = Rule { peer: true, look: false, ..rule };
-        pattern.keep(other, 0, 3, 110);
+        pattern.keep(other, 0, 9, (3, 110));
         assert_eq!(pattern.rule(), Some(other));
-        pattern.clear();
-        assert!(pattern.counted().is_none() && !pattern.is_fresh(3, 100));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub mod port;
 pub mod scratch;
 pub mod segment;
 pub mod swept;
+pub mod tally;
 pub mod uplink;
 pub mod vlan;
 pub mod vtep;

@@ -1,8 +1,15 @@
-use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::PerCpuHashMap, macros::btf_map};
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    btf_maps::{PerCpuArray, PerCpuHashMap},
+    macros::btf_map,
+};
 use overlay_common::{
     Vni, VtepId,
     explain::{self as said, Step},
-    maps::counters::{Counters, CountersKey, MAX_ENTRIES},
+    maps::{
+        counters::{Counters, CountersKey, MAX_ENTRIES},
+        tally::{self, Tally},
+    },
 };
 
 use super::NO_PREALLOC;
@@ -18,6 +25,72 @@ pub(crate) struct Size {
     pub(crate) packets: u32,
     /// Bytes of the inner frame.
     pub(crate) bytes: u32,
+}
+
+#[btf_map]
+static TALLIES: PerCpuArray<Tally, { tally::MAX_ENTRIES }> = PerCpuArray::new();
+
+/// Where this CPU counts packets of `vni` to and from `vtep` that are known again: a place in `TALLIES`, or [`tally::NOWHERE`].
+#[inline(always)]
+pub(crate) fn tally(vni: Vni, vtep: VtepId) -> u32 {
+    find_tally(vni.get(), vtep.index())
+}
+
+/// A function of its own, so that its stack does not add up with that of telling packets apart.
+#[inline(never)]
+fn find_tally(vni: u32, vtep: u32) -> u32 {
+    let (Some(vni), Some(vtep)) = (Vni::new(vni), VtepId::new(vtep as u16)) else { return tally::NOWHERE };
+    let key = CountersKey::new(vni, Some(vtep));
+    let Some(counters) = STATS.get_ptr_mut(key) else { return tally::NOWHERE };
+    // SAFETY: the slot is this CPU's own, and the map outlives the program.
+    let counters = unsafe { &mut *counters };
+    if counters.tally != 0 {
+        return counters.tally as u32 - 1;
+    }
+    for tried in 0..tally::PROBES {
+        let place = Tally::place(key, tried);
+        let Some(found) = super::of_this_cpu(&TALLIES, place) else { return tally::NOWHERE };
+        if !is_at(found.key, place) {
+            *found = Tally { key, ..Tally::default() };
+            counters.tally = u64::from(place) + 1;
+            return place;
+        }
+    }
+    tally::NOWHERE
+}
+
+/// Whether this CPU counts at `place` for `key`, still.
+#[inline(always)]
+fn is_at(key: CountersKey, place: u32) -> bool {
+    match STATS.get_ptr_mut(key) {
+        // SAFETY: the slot is this CPU's own, and the map outlives the program.
+        Some(counters) => unsafe { (*counters).tally == u64::from(place) + 1 },
+        None => false,
+    }
+}
+
+/// Counts a frame from a port towards `vtep` as [`sent`] does, at the place that [`tally`] found.
+#[inline(always)]
+pub(crate) fn sent_at(place: u32, vni: Vni, vtep: VtepId, bytes: u32) {
+    match super::of_this_cpu(&TALLIES, place) {
+        Some(tally) => {
+            tally.tx_packets += 1;
+            tally.tx_bytes += u64::from(bytes);
+        }
+        None => sent(vni, Some(vtep), Size { packets: 1, bytes }),
+    }
+}
+
+/// Counts a frame out of a tunnel from `vtep` as [`received`] does, at the place that [`tally`] found.
+#[inline(always)]
+pub(crate) fn received_at(place: u32, vni: Vni, vtep: VtepId, bytes: u32) {
+    match super::of_this_cpu(&TALLIES, place) {
+        Some(tally) => {
+            tally.rx_packets += 1;
+            tally.rx_bytes += u64::from(bytes);
+        }
+        None => received(vni, vtep, Size { packets: 1, bytes }),
+    }
 }
 
 /// Counts a frame from a port towards `vtep`, or towards another port.
@@ -107,17 +180,6 @@ pub(crate) fn received(vni: Vni, vtep: VtepId, size: Size) {
         let counters = unsafe { &mut *counters };
         counters.rx_packets += u64::from(size.packets);
         counters.rx_bytes += u64::from(size.bytes);
-    }
-}
-
-/// Adds packets and bytes out of a tunnel from `vtep` that were counted elsewhere.
-#[inline(always)]
-pub(crate) fn received_before(vni: Vni, vtep: VtepId, [packets, bytes]: [u64; 2]) {
-    if let Some(counters) = STATS.get_ptr_mut(CountersKey::new(vni, Some(vtep))) {
-        // SAFETY: the slot is this CPU's own, and the map outlives the program.
-        let counters = unsafe { &mut *counters };
-        counters.rx_packets += packets;
-        counters.rx_bytes += bytes;
     }
 }
 

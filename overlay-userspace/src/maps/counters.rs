@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, os::fd::AsFd as _, thread, time::Duration};
 
 use aya::{
+    Pod,
     maps::{MapData, PerCpuHashMap, PerCpuValues},
     util::nr_cpus,
 };
@@ -10,7 +11,7 @@ use overlay_common::{
     Vni, VtepId,
     maps::{
         counters::{Counters, CountersKey, NAME},
-        early::{self, Pattern},
+        tally::{self, Tally},
     },
 };
 
@@ -23,42 +24,41 @@ use crate::{
     instance::Instance,
 };
 
-/// Counts of all segments: to and from each remote VTEP, and, under `None`, between ports of this host. What programs have
-/// counted in a pattern and have yet to put here is added, so that it is off for a moment only where they do so meanwhile.
+/// Counts of all segments: to and from each remote VTEP, and, under `None`, between ports of this host.
 ///
 /// # Errors
 ///
-/// Fails if the map is gone.
+/// Fails if a map is gone.
 pub fn read(instance: &Instance) -> Result<BTreeMap<(Vni, Option<VtepId>), Counters>> {
-    let map = data(instance, NAME)?;
+    let mut of_cpus = Vec::new();
+    for_each(instance, NAME, |key: &CountersKey, values: &[Counters]| of_cpus.push((*key, values.to_vec())))?;
+    // What was not here when `STATS` was read is not looked for.
+    let mut tallies = Vec::new();
+    for_each(instance, tally::NAME, |_: &u32, values: &[Tally]| tallies.push(values.to_vec()))?;
     let mut all = BTreeMap::new();
-    let sum_up = |key: &CountersKey, values: &[Counters]| {
-        let Some(vni) = key.vni() else { return };
-        let sum: &mut Counters = all.entry((vni, key.vtep())).or_default();
-        *sum = Counters::default();
-        for value in values {
-            *sum += *value;
+    for (key, values) in of_cpus {
+        let Some(vni) = key.vni() else { continue };
+        let mut sum = Counters::default();
+        for (cpu, value) in values.into_iter().enumerate() {
+            sum += value;
+            if let Some(tally) = tally_of(&tallies, cpu, &value).filter(|tally| tally.key == key) {
+                sum += *tally;
+            }
         }
-    };
-    batch::for_each_per_cpu(map.fd().as_fd(), cpus()?, sum_up)
-        .context(|| format!("cannot read map {NAME}"))?;
-    for (vni, vtep, [packets, bytes]) in counted_early(instance)? {
-        if let Some(sum) = all.get_mut(&(vni, Some(vtep))) {
-            sum.rx_packets += packets;
-            sum.rx_bytes += bytes;
-        }
+        all.insert((vni, key.vtep()), sum);
     }
     Ok(all)
 }
 
-/// What was counted in patterns.
-fn counted_early(instance: &Instance) -> Result<Vec<(Vni, VtepId, [u64; 2])>> {
-    let map = data(instance, early::NAME)?;
-    let mut all = Vec::new();
-    let collect = |_: &u32, patterns: &[Pattern]| all.extend(patterns.iter().filter_map(Pattern::counted));
-    batch::for_each_per_cpu(map.fd().as_fd(), cpus()?, collect)
-        .context(|| format!("cannot read map {}", early::NAME))?;
-    Ok(all)
+/// What a CPU counted at the place that is noted in its counters.
+fn tally_of<'a>(tallies: &'a [Vec<Tally>], cpu: usize, counters: &Counters) -> Option<&'a Tally> {
+    tallies.get(usize::try_from(counters.tally.checked_sub(1)?).ok()?)?.get(cpu)
+}
+
+/// Calls `visit` with what all CPUs have of each entry of a map.
+fn for_each<K: Pod, V: Pod>(instance: &Instance, name: &str, visit: impl FnMut(&K, &[V])) -> Result<()> {
+    let map = data(instance, name)?;
+    batch::for_each_per_cpu(map.fd().as_fd(), cpus()?, visit).context(|| format!("cannot read map {name}"))
 }
 
 fn cpus() -> Result<usize> {
