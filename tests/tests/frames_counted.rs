@@ -21,6 +21,9 @@ const UPLINK: Hook<'_> = Hook::Uplink("u1");
 /// Where in a tunnel packet over IPv4 the VNI is.
 const VNI_AT: usize = 46;
 
+/// Where in a frame its source's address ends.
+const SOURCE_END: usize = 11;
+
 /// How often each packet comes.
 const TIMES: u64 = 5;
 
@@ -64,8 +67,11 @@ impl<'a> Counted<'a> {
     /// Has packets of all segments come, in turn.
     fn receive(&self) -> Result<()> {
         for _ in 0..TIMES {
-            for vni in &self.segments {
-                let mut packet = self.bench.packet(&self.inner, |_| {})?;
+            for (number, vni) in self.segments.iter().enumerate() {
+                let mut inner = self.inner.clone();
+                // Others are known by other patterns.
+                inner[SOURCE_END] = 0x10 + u8::try_from(number)?;
+                let mut packet = self.bench.packet(&inner, |_| {})?;
                 packet[VNI_AT..VNI_AT + 3].copy_from_slice(&vni.get().to_be_bytes()[1..]);
                 let (outcome, drops) = self.bench.run(UPLINK, &packet)?;
                 ensure!(outcome.verdict == TC_REDIRECT && drops.is_empty(), "{outcome:?}, {drops:?}");
