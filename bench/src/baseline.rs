@@ -216,6 +216,7 @@ mod tests {
             peers: vec![Peer::Kernel, Peer::Floor, Peer::OURS],
             probes: vec![Probe::Tcp1, Probe::Rr],
             live: false,
+            lines: false,
             cost: false,
             scale: false,
             rounds: 1,

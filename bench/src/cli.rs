@@ -36,7 +36,7 @@ pub(crate) struct Options {
     /// Peers [default: all; with --quick kernel, floor, ours-off]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER")]
     peer: Vec<Peer>,
-    /// What to measure [default: all; with --quick tcp1, udp64, rr, xdp, cost]
+    /// What to measure [default: all but lines; with --quick tcp1, udp64, rr, xdp, cost]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
     only: Vec<What>,
     /// What a million stations, ten thousand remote VTEPs and ten thousand segments cost, and nothing else
@@ -65,6 +65,7 @@ enum What {
     Probe(Probe),
     Live,
     Cost,
+    Lines,
 }
 
 impl ValueEnum for What {
@@ -78,6 +79,7 @@ impl ValueEnum for What {
             Self::Probe(Probe::Crr),
             Self::Live,
             Self::Cost,
+            Self::Lines,
         ]
     }
 
@@ -90,6 +92,10 @@ impl ValueEnum for What {
             )),
             Self::Cost => Some(clap::builder::PossibleValue::new("cost").help(
                 "Nanoseconds of each program on each of its paths, and of those that run under traffic",
+            )),
+            Self::Lines => Some(clap::builder::PossibleValue::new("lines").help(
+                "What a packet of UDP costs by lines of the programs and functions of the kernel, by looking at what CPUs are \
+                 at; only if it is named",
             )),
         }
     }
@@ -111,6 +117,8 @@ pub(crate) struct Plan {
     pub(crate) live: bool,
     /// Whether programs are measured by themselves.
     pub(crate) cost: bool,
+    /// Whether it is looked where the time of a packet goes.
+    pub(crate) lines: bool,
     /// How often.
     pub(crate) rounds: u32,
     /// How long each measurement takes.
@@ -140,7 +148,7 @@ impl Options {
         };
         let chosen = self.only.iter().filter_map(|what| match what {
             What::Probe(probe) => Some(*probe),
-            What::Live | What::Cost => None,
+            What::Live | What::Cost | What::Lines => None,
         });
         let is_chosen = |what| self.only.is_empty() || self.only.contains(&what);
         Plan {
@@ -154,6 +162,7 @@ impl Options {
             },
             live: !self.scale && is_chosen(What::Live),
             cost: !self.scale && is_chosen(What::Cost),
+            lines: self.only.contains(&What::Lines),
             scale: self.scale,
             rounds: self.rounds.unwrap_or(if self.quick { 2 } else { 5 }),
             seconds: self.seconds.unwrap_or(if self.quick { 1 } else { 2 }),

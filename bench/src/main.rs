@@ -7,6 +7,7 @@ mod cli;
 mod cost;
 mod cpus;
 mod figure;
+mod lines;
 mod live;
 mod peer;
 mod probe;
@@ -53,5 +54,7 @@ fn perform(options: &Options) -> Result<()> {
     live::measure(&plan, cpus, &mut results)?;
     let cost = cost::measure(&plan, cpus)?;
     let scale = if plan.scale { scale::measure(&plan)? } else { Scale::default() };
-    report::report(&Run { plan: &plan, cpus, results: &results, cost: &cost, scale: &scale }, options)
+    let lines = lines::measure(&plan, cpus)?;
+    let run = Run { plan: &plan, cpus, results: &results, cost: &cost, lines: &lines, scale: &scale };
+    report::report(&run, options)
 }

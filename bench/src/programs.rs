@@ -8,7 +8,8 @@ use aya::{
 };
 use overlay_tests::netns::NetNs;
 
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-bench-ebpf"));
+/// All of them.
+pub(crate) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-bench-ebpf"));
 
 /// What the programs are told; see there. Those that a program does not read do not matter.
 #[derive(Clone, Copy, Debug, Default)]

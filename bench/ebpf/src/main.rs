@@ -12,10 +12,12 @@ use aya_ebpf::{
         BPF_F_ZERO_CSUM_TX, TC_ACT_OK, TC_ACT_SHOT, bpf_tunnel_key, bpf_tunnel_key__bindgen_ty_1,
         xdp_action::{XDP_DROP, XDP_PASS},
     },
-    btf_maps::PerCpuArray,
-    helpers::{bpf_redirect, bpf_redirect_peer, bpf_skb_get_tunnel_key, bpf_skb_set_tunnel_key},
-    macros::{btf_map, classifier, xdp},
-    programs::{TcContext, XdpContext},
+    btf_maps::{PerCpuArray, PerCpuHashMap},
+    helpers::{
+        bpf_get_stack, bpf_redirect, bpf_redirect_peer, bpf_skb_get_tunnel_key, bpf_skb_set_tunnel_key,
+    },
+    macros::{btf_map, classifier, perf_event, xdp},
+    programs::{PerfEventContext, TcContext, XdpContext},
 };
 
 /// The device that faces the other host: the uplink, or a `vxlan external` device.
@@ -108,6 +110,29 @@ fn count(_: XdpContext) -> u32 {
         unsafe { *counted += 1 };
     }
     XDP_DROP
+}
+
+/// How often a CPU was at an address of the kernel; 0 stands for user space.
+#[btf_map]
+static SAMPLES: PerCpuHashMap<u64, u64, ADDRESSES> = PerCpuHashMap::new();
+
+/// Addresses there is room for: more than instructions that packets take.
+const ADDRESSES: usize = 1 << 16;
+
+/// On each CPU's clock: notes what the CPU is at.
+#[perf_event]
+fn sample(context: PerfEventContext) -> u32 {
+    let mut address = 0_u64;
+    // SAFETY: the context is the program's own, and there is room for one address.
+    unsafe { bpf_get_stack(context.as_ptr(), (&raw mut address).cast(), size_of::<u64>() as u32, 0) };
+    if let Some(count) = SAMPLES.get_ptr_mut(address) {
+        // SAFETY: the value is this CPU's own, and the map outlives the program.
+        unsafe { *count += 1 };
+    } else {
+        // Where the map is full, it is not counted.
+        let _ = SAMPLES.insert(address, 1, 0);
+    }
+    0
 }
 
 /// Does nothing: what calling a TC program costs.

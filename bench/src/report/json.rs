@@ -4,11 +4,11 @@ use anyhow::{Context as _, Result};
 use nix::sys::utsname::uname;
 use serde::Serialize;
 
+use super::Run;
 use crate::{
-    cli::Plan,
     cost::Cost,
-    cpus::Cpus,
     figure::{Better, Figure},
+    lines::Lines,
     peer::Peer,
     probe::{CONGESTION_CONTROL, Probe, WINDOW},
     results::Results,
@@ -34,6 +34,7 @@ struct Document<'a> {
     targets: &'a [Outcome],
     failures: Vec<Failure<'a>>,
     cost: &'a Cost,
+    lines: &'a [Lines],
     scale: &'a Scale,
 }
 
@@ -76,13 +77,8 @@ struct Failure<'a> {
 /// # Errors
 ///
 /// When the kernel has no name.
-pub(crate) fn render(
-    plan: &Plan,
-    cpus: Cpus,
-    results: &Results,
-    targets: &[Outcome],
-    (cost, scale): (&Cost, &Scale),
-) -> Result<String> {
+pub(crate) fn render(run: &Run<'_>, targets: &[Outcome]) -> Result<String> {
+    let Run { plan, cpus, results, cost, lines, scale } = *run;
     let every = plan.settings.iter().flat_map(|&setting| plan.peers.iter().map(move |&peer| (setting, peer)));
     let status = |(setting, peer)| {
         let why = results.why_unable(setting, peer);
@@ -105,6 +101,7 @@ pub(crate) fn render(
         targets,
         failures: results.troubles().filter_map(failure).collect(),
         cost,
+        lines,
         scale,
     };
     Ok(serde_json::to_string_pretty(&document)? + "\n")

@@ -2,6 +2,7 @@
 
 mod costs;
 mod json;
+mod lines;
 mod live;
 mod plot;
 mod scale;
@@ -19,6 +20,7 @@ use crate::{
     cli::{Options, Plan},
     cost::Cost,
     cpus::Cpus,
+    lines::Lines,
     probe::{CONGESTION_CONTROL, WINDOW},
     results::Results,
     scale::Scale,
@@ -35,6 +37,8 @@ pub(crate) struct Run<'a> {
     pub(crate) results: &'a Results,
     /// of the programs by themselves,
     pub(crate) cost: &'a Cost,
+    /// of each line of theirs,
+    pub(crate) lines: &'a [Lines],
     /// and of size.
     pub(crate) scale: &'a Scale,
 }
@@ -45,11 +49,11 @@ pub(crate) struct Run<'a> {
 ///
 /// When a file cannot be read or written, or the run is worse than the baseline.
 pub(crate) fn report(run: &Run<'_>, options: &Options) -> Result<()> {
-    let Run { plan, cpus, results, cost, scale } = *run;
+    let Run { plan, results, .. } = *run;
     let outcomes = targets::outcomes(results);
     let mut shown = tables(run, &outcomes);
     if let Some(path) = &options.json {
-        let text = json::render(plan, cpus, results, &outcomes, (cost, scale))?;
+        let text = json::render(run, &outcomes)?;
         if path == "-" {
             shown = text;
         } else {
@@ -71,7 +75,10 @@ pub(crate) fn report(run: &Run<'_>, options: &Options) -> Result<()> {
 }
 
 /// Everything that people read.
-fn tables(Run { plan, cpus, results, cost, scale }: &Run<'_>, outcomes: &[targets::Outcome]) -> String {
+fn tables(
+    Run { plan, cpus, results, cost, lines, scale }: &Run<'_>,
+    outcomes: &[targets::Outcome],
+) -> String {
     let mut parts = Vec::new();
     if !plan.probes.is_empty() || plan.live {
         parts.push(format!(
@@ -91,6 +98,7 @@ fn tables(Run { plan, cpus, results, cost, scale }: &Run<'_>, outcomes: &[target
     }
     parts.push(troubles(results));
     parts.extend(costs::tables(cost).iter().map(ToString::to_string));
+    parts.extend(lines::tables(lines).iter().map(ToString::to_string));
     parts.extend(scale::tables(scale).iter().map(ToString::to_string));
     if !plan.probes.is_empty() || plan.live {
         parts.push(table::targets(outcomes).to_string());

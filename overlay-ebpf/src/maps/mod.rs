@@ -41,6 +41,7 @@ const NO_PREALLOC: usize = aya_ebpf::bindings::BPF_F_NO_PREALLOC as usize;
 
 /// What stands at a place of a per-CPU array, for this CPU alone; `None` for a place out of range.
 #[inline(always)]
+#[expect(clippy::mut_from_ref, reason = "the map is the kernel's, and the place this CPU's own")]
 fn of_this_cpu<T, const SIZE: usize>(
     map: &'static PerCpuArray<T, SIZE>,
     index: u32,

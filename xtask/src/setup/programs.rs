@@ -17,8 +17,7 @@ pub(crate) enum Caller {
 type Program = (&'static str, &'static str);
 
 /// What everybody calls. Debian starts a server with `prometheus`, which the tests do not use.
-/// What everybody calls.
-const OF_ALL: [Program; 7] = [
+const OF_ALL: [Program; 8] = [
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
     ("iperf3", "iperf3"),
