@@ -75,6 +75,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "overlay explain --from-uplink eth0 --pcap tunnel.pcap:3",
         ],
     ),
+    ("doctor", &["overlay doctor", "overlay doctor --fix", "overlay -v -o json doctor --no-probe"]),
     ("demo", &["overlay demo"]),
     ("version", &["overlay version", "overlay -o json version"]),
     ("man", &["overlay man /usr/local/share/man/man1"]),

@@ -2,6 +2,7 @@
 
 mod completions;
 mod declared;
+mod doctor;
 mod examples;
 mod explain;
 mod fdb;
@@ -100,6 +101,8 @@ enum Command {
     Stats(stats::Stats),
     /// Say what the data path would do with a frame, step by step
     Explain(explain::Explain),
+    /// Find what is wrong or could be better, and say the command that mends it
+    Doctor(doctor::Doctor),
     /// Two hosts, two workloads and an overlay between them, in namespaces of their own
     Demo,
     /// Print what this is, and what the kernel has for it
@@ -113,6 +116,7 @@ enum Command {
 /// What commands work with.
 struct Session {
     output: Output,
+    netns: Option<String>,
     instance: Option<String>,
     verbose: bool,
 }
@@ -197,8 +201,9 @@ fn run(cli: Cli) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|error| Error::failed("cannot start", error))?;
-    let session = Session { output: Output::new(cli.output), instance: cli.instance, verbose: cli.verbose };
-    runtime.block_on(dispatch(&session, cli.command))
+    let Cli { output, netns, instance, verbose, command } = cli;
+    let session = Session { output: Output::new(output), netns, instance, verbose };
+    runtime.block_on(dispatch(&session, command))
 }
 
 async fn dispatch(session: &Session, command: Command) -> Result<()> {
@@ -220,6 +225,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::AwaitConfirmation => declared::wait(session).await,
         Command::Stats(command) => command.run(session).await,
         Command::Explain(command) => command.run(session).await,
+        Command::Doctor(command) => command.run(session).await,
         Command::Demo => demo::run().await,
         Command::Version => version::run(session),
         Command::Completions(_) | Command::Man(_) => Ok(()),

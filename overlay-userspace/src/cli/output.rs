@@ -54,6 +54,11 @@ impl Output {
         Self { format }
     }
 
+    /// How to print.
+    pub(super) const fn format(&self) -> Format {
+        self.format
+    }
+
     /// Prints `data` as JSON, or as the table that `table` makes of it.
     pub(super) fn print<T: Serialize>(&self, data: &T, table: impl FnOnce(&T) -> Table) -> Result<()> {
         match self.format {
