@@ -38,7 +38,7 @@ pub async fn down(name: &str) -> Result<()> {
 /// The same with an instance that is locked already.
 pub(crate) async fn take_down(instance: Instance) -> Result<()> {
     let name = instance.name().to_owned();
-    let config = instance.config().unwrap_or_default();
+    let config = instance.config_if_any()?;
     let mut failures = Vec::new();
     // Without a configuration, bringing it up was cut off before anything was attached.
     if config != Config::default() {

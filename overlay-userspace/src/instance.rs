@@ -183,10 +183,7 @@ impl Instance {
         if config.schema() == SCHEMA {
             return Ok(());
         }
-        Err(Error::Failed(format!(
-            "instance {} was brought up by another version of overlay; take it down with that one",
-            self.name
-        )))
+        Err(self.is_of_another_version())
     }
 
     /// The same, only to be looked at: other commands can have the lock.
@@ -232,6 +229,25 @@ impl Instance {
     /// Fails if the map is gone.
     pub fn config(&self) -> Result<Config> {
         config::read(self)
+    }
+
+    /// The same; the default where bringing the instance up was cut off before there was any.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] if there is one that this version cannot read.
+    pub fn config_if_any(&self) -> Result<Config> {
+        if !self.maps().join(overlay_common::maps::config::NAME).exists() {
+            return Ok(Config::default());
+        }
+        self.config().map_err(|_| self.is_of_another_version())
+    }
+
+    fn is_of_another_version(&self) -> Error {
+        let name = &self.name;
+        Error::Failed(format!(
+            "instance {name} was brought up by another version of overlay; take it down with that one"
+        ))
     }
 
     /// Removes all pins. What they held goes with them.

@@ -12,6 +12,7 @@ pub mod datapath;
 pub mod declared;
 pub mod demo;
 mod devices;
+pub mod doctor;
 pub mod down;
 mod error;
 pub mod explain;

@@ -20,10 +20,10 @@ use crate::{
 pub const SMALLEST: u16 = 68;
 
 /// What an uplink leaves for a workload's packets.
-struct Fit<'a> {
+pub(crate) struct Fit<'a> {
     /// Bytes of the largest IP packet of a workload.
-    room: u32,
-    uplink: &'a Link,
+    pub(crate) room: u32,
+    pub(crate) uplink: &'a Link,
 }
 
 impl<'a> Fit<'a> {
@@ -34,7 +34,7 @@ impl<'a> Fit<'a> {
 }
 
 /// What fits each tunnel of some segments; where they have none, the best tunnel that they could have.
-fn fits<'a>(instance: &Instance, links: &'a [Link], vnis: &[Vni]) -> Result<Vec<Fit<'a>>> {
+pub(crate) fn fits<'a>(instance: &Instance, links: &'a [Link], vnis: &[Vni]) -> Result<Vec<Fit<'a>>> {
     let link = |index: u32| links.iter().find(move |link| link.index.get() == index);
     let vteps = Vteps::open(instance)?;
     let mut fits = Vec::new();

@@ -76,13 +76,17 @@ pub fn cookie() -> Result<u64> {
 /// Whether a network namespace with that cookie has a name, or a process in it.
 #[must_use]
 pub(crate) fn is_in_sight(cookie: u64) -> bool {
+    in_sight().any(|path| {
+        path.to_str().is_some_and(|path| inside(path, self::cookie).is_ok_and(|found| found == cookie))
+    })
+}
+
+/// The network namespaces that have a name or a process in them, each once, those with a name first.
+pub(crate) fn in_sight() -> impl Iterator<Item = PathBuf> {
     let mut seen = HashSet::new();
-    let mut is_it = |path: &Path| {
-        let Ok(inode) = fs::metadata(path).map(|file| (file.dev(), file.ino())) else { return false };
-        seen.insert(inode)
-            && path.to_str().is_some_and(|path| inside(path, self::cookie).is_ok_and(|found| found == cookie))
-    };
-    list(Path::new(NAMED)).chain(threads()).any(|path| is_it(&path))
+    let mut is_new =
+        move |path: &PathBuf| fs::metadata(path).is_ok_and(|file| seen.insert((file.dev(), file.ino())));
+    list(Path::new(NAMED)).chain(threads()).filter(move |path| is_new(path))
 }
 
 /// The network namespaces of all threads.

@@ -1,10 +1,14 @@
 //! Offloads of devices. The `ioctl` of `ethtool` has a command for each; a netlink library would be one more dependency
 //! for two bits.
 
-use std::{io, os::fd::AsRawFd as _};
+mod features;
+
+use std::{io, os::fd::AsRawFd as _, ptr};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use overlay_common::maps::device::DeviceName;
+
+pub(crate) use features::{Feature, Features, turn_on};
 
 use crate::error::{Context as _, Result};
 
@@ -65,15 +69,54 @@ impl Offload {
 
 /// What the kernel leaves in a value.
 fn ask(device: DeviceName, mut value: Value) -> io::Result<u32> {
-    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    // SAFETY: the kernel reads and writes one `Value`.
+    unsafe { ethtool(device, (&raw mut value).cast()) }?;
+    Ok(value.data)
+}
+
+/// Asks something of a device that `ethtool` asks.
+///
+/// # Safety
+///
+/// `data` begins with a command, and is writable for as long as that command has the kernel read and write.
+pub(crate) unsafe fn ethtool(device: DeviceName, data: *mut libc::c_char) -> io::Result<()> {
+    let mut request = request(device);
+    request.ifr_ifru.ifru_data = data;
+    // SAFETY: the caller vouches for what `data` points to.
+    unsafe { ioctl(libc::SIOCETHTOOL, &mut request) }
+}
+
+/// The MTU of a device in this thread's network namespace, in bytes.
+///
+/// # Errors
+///
+/// Fails if there is no such device.
+pub(crate) fn mtu(device: DeviceName) -> Result<u32> {
+    let what = || format!("cannot tell the MTU of {}", device.as_str());
+    let mut request = request(device);
+    // SAFETY: the kernel writes a number into the request.
+    unsafe { ioctl(libc::SIOCGIFMTU, &mut request) }.context(what)?;
+    // SAFETY: that is what it has written.
+    u32::try_from(unsafe { request.ifr_ifru.ifru_mtu }).context(what)
+}
+
+/// A request about a device, zeros otherwise.
+fn request(device: DeviceName) -> libc::ifreq {
     // SAFETY: zero is a value of every field.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // At most 15 bytes: it ends in a zero.
     for (to, from) in request.ifr_name.iter_mut().zip(device.as_str().bytes()) {
         *to = from.cast_signed();
     }
-    request.ifr_ifru.ifru_data = (&raw mut value).cast();
-    // SAFETY: the name ends in a zero, being at most 15 bytes long; the kernel reads and writes one `Value`, which outlives
-    // the call.
-    let code = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
-    if code == 0 { Ok(value.data) } else { Err(io::Error::last_os_error()) }
+    request
+}
+
+/// # Safety
+///
+/// What the request points to is as the command wants it.
+unsafe fn ioctl(command: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    // SAFETY: the caller vouches for it.
+    let code = unsafe { libc::ioctl(socket.as_raw_fd(), command, ptr::from_mut(request)) };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -1,13 +1,19 @@
 //! What has to hold before the kernel is touched: privileges and kernel features.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use aya::{
     programs::ProgramType,
     sys::{BpfHelper, is_helper_supported},
 };
 
-use crate::error::{Context as _, Error, Result};
+use crate::{
+    error::{Context as _, Error, Result},
+    hook,
+};
+
+/// Types of the running kernel, which some tools want to explain the programs by.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// The capabilities that commands need: bit in `/proc/self/status` (`include/uapi/linux/capability.h`) and name.
 const CAPABILITIES: [(u32, &str); 4] =
@@ -45,6 +51,36 @@ fn missing_capabilities(status: &str) -> Option<Vec<&'static str>> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     let effective = u64::from_str_radix(line.trim(), 16).ok()?;
     Some(CAPABILITIES.iter().filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect())
+}
+
+/// What the kernel can do.
+#[derive(Clone, Copy, Debug)]
+pub struct Feature {
+    /// Its name.
+    pub name: &'static str,
+    /// The version of Linux that brought it.
+    pub since: &'static str,
+    /// Whether it is there; `None`: nobody knows.
+    pub present: Option<bool>,
+    /// Whether nothing works without it.
+    pub needed: bool,
+}
+
+/// What the programs need, and what they can do without. Without the capabilities nobody can tell most of it.
+pub fn host_features() -> impl Iterator<Item = Feature> {
+    let may_ask = capabilities().is_ok();
+    let needed = features().map(move |(name, since, present)| Feature {
+        name,
+        since,
+        present: present.filter(|_| may_ask),
+        needed: true,
+    });
+    let tcx = may_ask.then(hook::has_tcx);
+    let btf = Some(Path::new(BTF).exists());
+    needed.chain([
+        Feature { name: "TCX", since: "6.6", present: tcx, needed: false },
+        Feature { name: "BTF", since: "5.4", present: btf, needed: false },
+    ])
 }
 
 /// What the programs need that not every kernel has: name, the version of Linux that brought it, and whether it is there;

@@ -32,6 +32,7 @@ pub mod bench;
 pub mod cutter;
 pub mod declared;
 pub mod dialogue;
+pub mod doctor;
 mod drops;
 pub mod fdb;
 pub mod figures;

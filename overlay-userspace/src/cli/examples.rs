@@ -87,6 +87,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "capture",
         &["overlay capture --port veth0 --count 10", "overlay capture --vni 100 --drops -w dropped.pcapng"],
     ),
+    ("doctor", &["overlay doctor", "overlay doctor --fix", "overlay -v -o json doctor --no-probe"]),
     ("demo", &["overlay demo"]),
     ("version", &["overlay version", "overlay -o json version"]),
     ("man", &["overlay man /usr/local/share/man/man1"]),

@@ -3,6 +3,7 @@
 mod capture;
 mod completions;
 mod declared;
+mod doctor;
 mod examples;
 mod explain;
 mod fdb;
@@ -107,6 +108,8 @@ enum Command {
     Monitor(monitor::Monitor),
     /// Show packets as the programs saw them, and what became of each
     Capture(capture::Capture),
+    /// Find what is wrong or could be better, and say the command that mends it
+    Doctor(doctor::Doctor),
     /// Two hosts, two workloads and an overlay between them, in namespaces of their own
     Demo,
     /// Print what this is, and what the kernel has for it
@@ -120,6 +123,7 @@ enum Command {
 /// What commands work with.
 struct Session {
     output: Output,
+    netns: Option<String>,
     instance: Option<String>,
     verbose: bool,
 }
@@ -204,8 +208,9 @@ fn run(cli: Cli) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|error| Error::failed("cannot start", error))?;
-    let session = Session { output: Output::new(cli.output), instance: cli.instance, verbose: cli.verbose };
-    runtime.block_on(dispatch(&session, cli.command))
+    let Cli { output, netns, instance, verbose, command } = cli;
+    let session = Session { output: Output::new(output), netns, instance, verbose };
+    runtime.block_on(dispatch(&session, command))
 }
 
 async fn dispatch(session: &Session, command: Command) -> Result<()> {
@@ -229,6 +234,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Explain(command) => command.run(session).await,
         Command::Monitor(command) => command.run(session).await,
         Command::Capture(command) => command.run(session).await,
+        Command::Doctor(command) => command.run(session).await,
         Command::Demo => demo::run().await,
         Command::Version => version::run(session),
         Command::Completions(_) | Command::Man(_) => Ok(()),

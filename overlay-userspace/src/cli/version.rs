@@ -1,7 +1,5 @@
 //! `overlay version`.
 
-use std::path::Path;
-
 use nix::sys::utsname::uname;
 use overlay_common::maps::config;
 use serde::Serialize;
@@ -9,11 +7,8 @@ use serde::Serialize;
 use super::{Session, output::Table};
 use crate::{
     error::{Context as _, Result},
-    hook, preflight,
+    preflight,
 };
-
-/// Types of the running kernel, which some tools want to explain the programs by.
-const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// What `overlay version` says.
 #[derive(Serialize)]
@@ -58,20 +53,9 @@ pub(super) fn run(session: &Session) -> Result<()> {
 }
 
 fn features() -> Vec<Feature> {
-    let may_ask = preflight::capabilities().is_ok();
-    let mut all: Vec<Feature> = preflight::features()
-        .map(|(name, since, present)| Feature {
-            name,
-            since,
-            present: present.filter(|_| may_ask),
-            needed: true,
-        })
-        .collect();
-    let tcx = may_ask.then(hook::has_tcx);
-    all.push(Feature { name: "TCX", since: "6.6", present: tcx, needed: false });
-    let btf = Some(Path::new(BTF).exists());
-    all.push(Feature { name: "BTF", since: "5.4", present: btf, needed: false });
-    all
+    let feature =
+        |preflight::Feature { name, since, present, needed }| Feature { name, since, present, needed };
+    preflight::host_features().map(feature).collect()
 }
 
 fn table(about: &About) -> Table {

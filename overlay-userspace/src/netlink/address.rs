@@ -18,6 +18,8 @@ pub struct Address {
     pub prefix: u8,
     /// Whether it is here to stay: neither temporary (RFC 8981) nor deprecated (RFC 4862, section 5.5.4).
     pub is_lasting: bool,
+    /// Whether nobody gave it for a time only, as DHCP does.
+    pub is_forever: bool,
 }
 
 impl Netlink {
@@ -62,5 +64,6 @@ fn parse(message: &AddressMessage) -> Option<Address> {
         addr,
         prefix: message.header.prefix_len,
         is_lasting,
+        is_forever: flags.contains(AddressFlags::Permanent),
     })
 }

@@ -30,6 +30,12 @@ pub struct Link {
     pub is_bridge: bool,
     /// The bridge that it is a member of.
     pub bridge: Option<IfIndex>,
+    /// The device that it is a part of: a bridge, a bond or the like.
+    pub controller: Option<IfIndex>,
+    /// The other end of it, or the device that it stands on.
+    pub other: Option<IfIndex>,
+    /// The number of the network namespace that this is in, if it is another one.
+    pub elsewhere: Option<i32>,
     /// Whether an XDP program is on it, whosever.
     pub has_xdp: bool,
     /// The ids of those programs.
@@ -100,13 +106,14 @@ fn parse(message: LinkMessage) -> Option<Link> {
         mtu: 0,
         is_bridge: false,
         bridge: None,
+        controller: None,
+        other: None,
+        elsewhere: None,
         has_xdp: false,
         xdp: Vec::new(),
         vxlan: None,
     };
-    let mut peer_elsewhere = false;
     let mut is_veth = false;
-    let mut controller = None;
     let mut is_member = false;
     for attribute in message.attributes {
         match attribute {
@@ -114,9 +121,10 @@ fn parse(message: LinkMessage) -> Option<Link> {
             LinkAttribute::Address(bytes) => {
                 link.mac = <[u8; 6]>::try_from(bytes).map(MacAddr::new).unwrap_or_default();
             }
-            LinkAttribute::LinkNetNsId(_) => peer_elsewhere = true,
+            LinkAttribute::LinkNetNsId(id) => link.elsewhere = Some(id),
+            LinkAttribute::Link(index) => link.other = IfIndex::new(index),
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
-            LinkAttribute::Controller(index) => controller = IfIndex::new(index),
+            LinkAttribute::Controller(index) => link.controller = IfIndex::new(index),
             LinkAttribute::Xdp(xdp) => {
                 link.has_xdp = is_attached(&xdp);
                 link.xdp = programs(&xdp);
@@ -136,10 +144,10 @@ fn parse(message: LinkMessage) -> Option<Link> {
     }
     if message.header.link_layer_type != LinkLayerType::Ether {
         link.kind = LinkKind::NotEthernet;
-    } else if is_veth && peer_elsewhere {
+    } else if is_veth && link.elsewhere.is_some() {
         link.kind = LinkKind::VethPeer;
     }
-    link.bridge = controller.filter(|_| is_member);
+    link.bridge = link.controller.filter(|_| is_member);
     Some(link)
 }
 

@@ -8,6 +8,7 @@ mod group;
 mod link;
 mod multipath;
 mod neighbour;
+mod nsid;
 mod qdisc;
 mod route;
 
@@ -15,6 +16,7 @@ pub use address::Address;
 pub use event::Event;
 pub(crate) use features::takes_xdp;
 pub use link::{ForeignVxlan, Link, LinkKind};
+pub use neighbour::Resolution;
 pub use route::{Destination, Route};
 
 use rtnetlink::Handle;

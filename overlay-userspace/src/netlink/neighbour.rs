@@ -1,4 +1,7 @@
-use std::{collections::HashSet, net::IpAddr};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
 
 use futures_util::TryStreamExt as _;
 use netlink_packet_route::AddressFamily;
@@ -10,7 +13,37 @@ use overlay_common::IfIndex;
 use super::Netlink;
 use crate::error::{Context as _, Result};
 
+/// Whether the kernel knows a neighbour's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// It does, or has it from an administrator.
+    Known,
+    /// It asks, and has no answer yet.
+    Asking,
+    /// It asked, and nobody answered.
+    Failed,
+}
+
 impl Netlink {
+    /// The neighbours of a family that packets were to be sent to, with their devices.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub async fn resolutions(&self, is_ipv6: bool) -> Result<HashMap<(IfIndex, IpAddr), Resolution>> {
+        let family = if is_ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        let messages = self.neighbours(family).await?;
+        let resolution = |message: &NeighbourMessage| match message.header.state {
+            NeighbourState::Failed => Some(Resolution::Failed),
+            NeighbourState::Incomplete => Some(Resolution::Asking),
+            NeighbourState::None => None,
+            _ => Some(Resolution::Known),
+        };
+        let known =
+            messages.iter().filter_map(|message| Some((neighbour_of(message)?, resolution(message)?)));
+        Ok(known.collect())
+    }
+
     /// Has the kernel resolve a neighbour, and keep it resolved with no process of ours alive (`NTF_EXT_MANAGED`, as
     /// `ip neigh add … managed` does).
     ///

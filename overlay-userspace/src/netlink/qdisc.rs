@@ -35,6 +35,20 @@ impl Netlink {
         }
     }
 
+    /// The filters at the ingress of a device's clsact qdisc, in their order: the id of the BPF program that each runs, 0 if it is
+    /// none, and its name or kind.
+    ///
+    /// # Errors
+    ///
+    /// Fails for an index that no device can have.
+    pub async fn filters(&self, device: IfIndex) -> Result<Vec<(u32, String)>> {
+        let index = i32::try_from(device.get()).context(|| format!("device {device} has no such index"))?;
+        let filters: Result<Vec<_>, _> =
+            self.handle.traffic_filter(index).get().ingress().execute().try_collect().await;
+        // A filter that a priority has yet to be filled with has no options.
+        Ok(filters.unwrap_or_default().iter().filter_map(described).collect())
+    }
+
     /// Whether a filter at the ingress of a device's clsact qdisc runs the BPF program with that id.
     ///
     /// # Errors
@@ -53,4 +67,26 @@ fn runs(filter: &TcMessage, program: u32) -> bool {
         TcAttribute::Options(options) => options.contains(&TcOption::Bpf(TcFilterBpfOption::ProgId(program))),
         _ => false,
     })
+}
+
+fn described(filter: &TcMessage) -> Option<(u32, String)> {
+    let (mut id, mut name) = (0, String::new());
+    let mut has_options = false;
+    for attribute in &filter.attributes {
+        match attribute {
+            TcAttribute::Kind(kind) if name.is_empty() => name.clone_from(kind),
+            TcAttribute::Options(options) => {
+                has_options = !options.is_empty();
+                for option in options {
+                    match option {
+                        TcOption::Bpf(TcFilterBpfOption::ProgId(program)) => id = *program,
+                        TcOption::Bpf(TcFilterBpfOption::ProgName(program)) => name.clone_from(program),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    has_options.then_some((id, name))
 }

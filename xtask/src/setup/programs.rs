@@ -17,13 +17,14 @@ pub(crate) enum Caller {
 type Program = (&'static str, &'static str);
 
 /// What everybody calls. Debian starts a server with `prometheus`, which the tests do not use.
-const OF_ALL: [Program; 8] = [
+const OF_ALL: &[Program] = &[
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
     ("iperf3", "iperf3"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
     ("bpftool", "bpftool"),
+    ("nft", "nftables"),
     ("promtool", "prometheus"),
     ("tshark", "tshark"),
 ];
@@ -49,5 +50,5 @@ pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
 
 fn absent(caller: Caller) -> impl Iterator<Item = Program> {
     let of_bench = OF_BENCH.into_iter().filter(move |_| caller == Caller::Bench);
-    OF_ALL.into_iter().chain(of_bench).filter(|(program, _)| on_path(program).is_none())
+    OF_ALL.iter().copied().chain(of_bench).filter(|(program, _)| on_path(program).is_none())
 }
