@@ -15,6 +15,7 @@
 )]
 
 mod admit;
+mod adopted;
 mod arrival;
 mod atomic;
 mod audience;
@@ -228,6 +229,24 @@ fn transit_from_tunnel(context: TcContext) -> i32 {
 #[classifier]
 fn too_big_from_tunnel(context: TcContext) -> i32 {
     act(too_big::from_tunnel(&mut Skb::new(context)))
+}
+
+/// TC ingress of a member of a bridge that a `vxlan` device of the kernel is in: what the programs know the way of.
+#[classifier]
+fn adopted_from_port(context: TcContext) -> i32 {
+    act(adopted::from_port(&mut Skb::new(context)))
+}
+
+/// Reached from `adopted_from_port`: a frame like none before it.
+#[classifier]
+fn forward_adopted(context: TcContext) -> i32 {
+    act(adopted::forward(&mut Skb::new(context)))
+}
+
+/// Reached from `from_uplink`: a packet for a segment that a `vxlan` device of the kernel serves as well.
+#[classifier]
+fn adopted_from_uplink(context: TcContext) -> i32 {
+    act(adopted::from_uplink(&mut Skb::new(context)))
 }
 
 /// TC ingress of the device behind which packets have been cut up: puts UDP checksums in.

@@ -40,6 +40,7 @@ pub mod foreign;
 pub mod frame;
 pub mod group;
 pub mod handshake;
+pub mod kernel;
 pub mod machine;
 pub mod maps;
 pub mod mending;

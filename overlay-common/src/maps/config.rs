@@ -12,7 +12,7 @@ pub const NAME: &str = "CONFIG";
 pub const INDEX: u32 = 0;
 
 /// Number of the layout of all maps; a program of another layout must not touch them.
-pub const SCHEMA: u32 = 5;
+pub const SCHEMA: u32 = 6;
 
 /// How many local VTEP addresses there can be.
 pub const MAX_LOCALS: usize = 4;

@@ -60,11 +60,15 @@ pub enum Jump {
     TransitFromTunnel,
     /// Tells the workload behind a tunnel that its packet is too big for another tunnel.
     TooBigFromTunnel,
+    /// Delivers a packet for a segment that a `vxlan` device of the kernel serves as well, or lets it pass.
+    AdoptedFromUplink,
+    /// Sends a frame of such a segment into a tunnel, or lets it pass.
+    ForwardAdopted,
 }
 
 impl Jump {
     /// All of them, in the order of their slots.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::ForwardFromPort,
         Self::FloodFromPort,
         Self::FloodToTunnels,
@@ -87,6 +91,8 @@ impl Jump {
         Self::UnwrapFromUplink,
         Self::TransitFromTunnel,
         Self::TooBigFromTunnel,
+        Self::AdoptedFromUplink,
+        Self::ForwardAdopted,
     ];
 
     /// The slot in `JUMPS`.
@@ -122,6 +128,8 @@ impl Jump {
             Self::UnwrapFromUplink => "unwrap_from_uplink",
             Self::TransitFromTunnel => "transit_from_tunnel",
             Self::TooBigFromTunnel => "too_big_from_tunnel",
+            Self::AdoptedFromUplink => "adopted_from_uplink",
+            Self::ForwardAdopted => "forward_adopted",
         }
     }
 }
