@@ -15,11 +15,11 @@ use overlay_common::{
         ipv6::{self, Next},
         traits, udp, vxlan,
     },
-    maps::{config::Config, segment::Segment},
+    maps::{adopted::Adopted, config::Config, segment::Segment},
 };
 
 use crate::{
-    maps::{config, members, segments},
+    maps::{adopted, config, members, segments},
     packet::Packet,
 };
 
@@ -74,8 +74,8 @@ pub(crate) struct Unclaimed {
     pub(crate) udp_at: usize,
     /// Of its outer addresses.
     pub(crate) family: Family,
-    /// Whether it names a segment at all.
-    pub(crate) has_vni: bool,
+    /// The segment that it names, if it names one.
+    pub(crate) vni: Option<Vni>,
 }
 
 /// Recognises a packet for one of our segments from one of its members. `Ok(None)`: it is not ours.
@@ -104,7 +104,7 @@ pub(crate) fn recognise<P: Packet>(
             Ok(found) => found,
             Err(_) if addressed.to_group => return Ok(None),
             Err(reason) => {
-                let unclaimed = Unclaimed { udp_at, family: source.family(), has_vni: vni.is_ok() };
+                let unclaimed = Unclaimed { udp_at, family: source.family(), vni: vni.ok() };
                 return if foreign(packet, unclaimed) { Ok(None) } else { Err(reason) };
             }
         },
@@ -119,6 +119,23 @@ pub(crate) fn recognise<P: Packet>(
     };
     let mark = group_policy(packet, udp_at, segment)?;
     Ok(Some((Tunnel { vni, segment, vtep, outer_tos: addressed.tos, mark }, span)))
+}
+
+/// Recognises a packet for a segment that is adopted, from a VTEP that the kernel knows stations behind. `None`: the kernel shall
+/// have it, whatever it is.
+#[inline(always)]
+pub(crate) fn adopted<P: Packet>(packet: &P, now: u64) -> Option<(Tunnel, Span, &'static Adopted)> {
+    let addressed = addressed(packet, config::get()?)?;
+    let vni = vni(packet, addressed.udp_at).ok()?;
+    let adopted = adopted::get(vni, now)?;
+    let span = span(packet, &addressed).ok()?;
+    let header = packet.get::<[u8; vxlan::LEN]>(addressed.udp_at + udp::LEN)?;
+    if addressed.to_group || span.end.is_some() || vxlan::has_reserved_bits(header, false) {
+        return None;
+    }
+    let vtep = members::get(vni, addressed.source)?;
+    let tunnel = Tunnel { vni, segment: adopted.segment(), vtep, outer_tos: addressed.tos, mark: None };
+    Some((tunnel, span, adopted))
 }
 
 /// A packet for one of our segments whose sender is no member of it, whoever that is.

@@ -7,6 +7,7 @@ use overlay_common::{
     DropReason, Family, IfIndex, Vni, VtepId,
     explain::Step,
     header::{
+        ecn,
         eth::{self, Payload},
         fields::{self, Fields},
         outer,
@@ -109,10 +110,28 @@ impl Inner {
         self.fields.flow_hash
     }
 
+    /// When it came, nanoseconds of the monotonic clock.
+    #[inline(always)]
+    pub(crate) fn came_at(&self) -> u64 {
+        self.now
+    }
+
     /// Whether it is a single packet.
     #[inline(always)]
     pub(crate) fn is_single(&self) -> bool {
         self.gso == Gso::None
+    }
+
+    /// Whether several packets that are not TCP are carried as one.
+    #[inline(always)]
+    pub(crate) fn is_merged_oddly(&self) -> bool {
+        self.gso == Gso::Other
+    }
+
+    /// Whether its inner header says that it met congestion.
+    #[inline(always)]
+    pub(crate) fn is_congested(&self) -> bool {
+        self.fields.traits.tos() & ecn::MASK == ecn::MASK
     }
 
     /// What the frame counts for.
@@ -140,6 +159,13 @@ impl Inner {
     pub(crate) fn with_sum(self, skb: &Skb, sum: u16) -> Self {
         let cutter = if self.gso == Gso::None { 0 } else { cutter(skb) };
         Self { cutter, sum, ..self }
+    }
+
+    /// The same in place: the caller's stack frame has no room for two.
+    #[inline(always)]
+    pub(crate) fn add_sum(&mut self, skb: &Skb, sum: u16) {
+        self.cutter = if self.gso == Gso::None { 0 } else { cutter(skb) };
+        self.sum = sum;
     }
 
     /// Makes room for outer headers.
@@ -216,6 +242,12 @@ impl Target {
         let way = next_hop::find(skb, id, vtep, load, inner.fields.flow_hash, inner.now)?;
         way.explain();
         Ok(Self { id, vtep, way })
+    }
+
+    /// Whether all is known of the way.
+    #[inline(always)]
+    pub(crate) fn is_resolved(&self) -> bool {
+        self.way.is_resolved
     }
 
     /// Encapsulates a frame and sends it.

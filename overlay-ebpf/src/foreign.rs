@@ -43,10 +43,10 @@ pub(crate) fn takes(skb: &Skb, packet: Unclaimed) -> bool {
     if config.listener(packet.family).is_none() {
         return true;
     }
-    if packet.has_vni && config.listens_alone() {
+    if packet.vni.is_some() && config.listens_alone() {
         drops::count(DropReason::UnknownVni);
     }
-    packet.has_vni
+    packet.vni.is_some()
 }
 
 /// Whether a socket on this host receives the packet whose UDP header is at `udp_at`, which may be its first fragment. A `vxlan` device is one as long as it is up.

@@ -20,13 +20,13 @@ use overlay_common::{
 use crate::{
     arrival::{self, Kept},
     clock,
-    decap::{self, Span, Tunnel},
+    decap::{self, Span, Tunnel, Unclaimed},
     deliver, ecn, examine, flood_to_ports, foreign,
     frame::Frame,
     gso::Headers,
     learn::learn,
     maps::{
-        config,
+        adopted, config,
         counters::{self, Size},
         fdb, flows, generation, jumps, members, segments, uplinks, vteps,
     },
@@ -110,7 +110,12 @@ fn receive<const TAGGED: bool, const CAPTURED: bool>(skb: &mut Skb) -> Outcome {
         // A short packet stays as it is, and is judged by the bytes that it has.
         let _ = skb.pull((decap::HEADERS_LEN + tags_len).min(skb.len()));
     }
-    let recognised = decap::recognise(skb, foreign::takes, |skb, vni, sender, start| {
+    let mut is_adopted = false;
+    let takes = |skb: &Skb, packet: Unclaimed| {
+        is_adopted = packet.vni.is_some_and(adopted::has);
+        is_adopted || foreign::takes(skb, packet)
+    };
+    let recognised = decap::recognise(skb, takes, |skb, vni, sender, start| {
         if CAPTURED {
             return None;
         }
@@ -129,6 +134,11 @@ fn receive<const TAGGED: bool, const CAPTURED: bool>(skb: &mut Skb) -> Outcome {
                 let _ = jumps::jump(skb, Jump::CaptureFromUplink);
             }
             switch::<TAGGED, CAPTURED>(skb, tunnel, span, arrival)
+        }
+        Ok(None) if is_adopted => {
+            // Without the program, the kernel has it.
+            let _ = jumps::jump(skb, Jump::AdoptedFromUplink);
+            Ok(Verdict::NotOurs)
         }
         Ok(None) if path_mtu::is_news(skb) => {
             // Without the program, the packet passes all the same.

@@ -15,6 +15,7 @@
 )]
 
 mod admit;
+mod adopted;
 mod arrival;
 mod atomic;
 mod audience;
@@ -252,6 +253,27 @@ fn transit_from_tunnel(context: TcContext) -> i32 {
 fn too_big_from_tunnel(context: TcContext) -> i32 {
     let skb = &mut Skb::new(context);
     act(too_big::from_tunnel(skb), skb)
+}
+
+/// TC ingress of a member of a bridge that a `vxlan` device of the kernel is in: what the programs know the way of.
+#[classifier]
+fn adopted_from_port(context: TcContext) -> i32 {
+    let skb = &mut Skb::new(context);
+    act_first(adopted::from_port(skb), skb)
+}
+
+/// Reached from `adopted_from_port`: a frame like none before it.
+#[classifier]
+fn forward_adopted(context: TcContext) -> i32 {
+    let skb = &mut Skb::new(context);
+    act(adopted::forward(skb), skb)
+}
+
+/// Reached from `from_uplink`: a packet for a segment that a `vxlan` device of the kernel serves as well.
+#[classifier]
+fn adopted_from_uplink(context: TcContext) -> i32 {
+    let skb = &mut Skb::new(context);
+    act(adopted::from_uplink(skb), skb)
 }
 
 /// TC ingress of the device behind which packets have been cut up: puts UDP checksums in.

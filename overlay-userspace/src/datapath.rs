@@ -9,9 +9,9 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use overlay_common::maps::{
-    admitted, ageing, answers, bum_rate, config, counters, drops, event, fdb, flood, flow, jump, jump::Jump,
-    learned, learned::LearnedKey, mdb, member, neighbour, next_hop, notices, path_mtu, port, segment, swept,
-    tally, uplink, vlan, vtep, vtep_ids,
+    admitted, adopted, ageing, answers, bum_rate, config, counters, drops, event, fdb, flood, flow, jump,
+    jump::Jump, learned, learned::LearnedKey, mdb, member, neighbour, next_hop, notices, path_mtu, port,
+    segment, swept, tally, uplink, vlan, vtep, vtep_ids,
 };
 
 use crate::{
@@ -24,9 +24,12 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf"));
 
 /// The maps, all of which are pinned under their own names.
-const MAPS: [&str; 38] = [
+const MAPS: [&str; 41] = [
     admitted::NAME,
     admitted::FREE_NAME,
+    adopted::NAME,
+    adopted::PORTS_NAME,
+    adopted::STATIONS_NAME,
     ageing::NAME,
     ageing::RECLAIMED,
     answers::NAME,
@@ -73,6 +76,8 @@ pub const FROM_UPLINK: &str = "from_uplink";
 pub const FROM_UPLINK_XDP: &str = "from_uplink_xdp";
 /// XDP on an uplink, the generic hook.
 pub const FROM_UPLINK_XDP_GENERIC: &str = "from_uplink_xdp_generic";
+/// TC ingress of a member of a bridge that an adopted `vxlan` device is in.
+pub const ADOPTED_FROM_PORT: &str = "adopted_from_port";
 /// TC ingress of the exit of the pair that cuts packets up.
 pub const CHECKSUM_CUT: &str = "checksum_cut";
 

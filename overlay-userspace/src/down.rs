@@ -13,7 +13,7 @@ use overlay_common::{
 use crate::{
     agent::presence,
     bpffs, cutter,
-    datapath::{self, FROM_PORT, FROM_UPLINK},
+    datapath::{self, ADOPTED_FROM_PORT, FROM_PORT, FROM_UPLINK},
     declared::confirm,
     error::{Error, Result},
     forwarding, hook,
@@ -64,7 +64,9 @@ async fn detach(instance: &Instance, config: &Config, failures: &mut Vec<Error>)
     let wanted = maps::devices(instance)?.entries()?;
     let ports = maps::ports(instance)?.entries()?.into_keys().map(|index| (index, FROM_PORT));
     let uplinks = maps::uplinks(instance)?.entries()?.into_keys().map(|index| (index, FROM_UPLINK));
-    for (index, program) in ports.chain(uplinks) {
+    let adopted =
+        maps::adopted_ports(instance)?.entries()?.into_keys().map(|index| (index, ADOPTED_FROM_PORT));
+    for (index, program) in ports.chain(uplinks).chain(adopted) {
         let Some(device) = IfIndex::new(index) else { continue };
         attempt(hook::detach_xdp(instance, device));
         // Another device may have got the index of one that is gone. That it runs our program tells it is ours.

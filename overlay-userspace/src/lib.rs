@@ -4,6 +4,7 @@
 //! changes the maps, and is done; forwarding needs no process.
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody listens any more")]
 
+pub mod adopt;
 pub mod agent;
 pub mod bpffs;
 pub mod cli;

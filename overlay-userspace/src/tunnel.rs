@@ -1,5 +1,6 @@
 //! Tunnels: `overlay tunnel`.
 
+mod adopted;
 mod again;
 mod change;
 mod group;
@@ -8,12 +9,13 @@ mod moved;
 mod neighbours;
 mod remote;
 
+pub(crate) use adopted::{KernelWay, admit, dismiss};
 pub use again::complete;
 pub(crate) use change::{change, check};
 pub(crate) use group::others_joined;
 pub use group::{add as add_group, sweep};
 pub use moved::replace;
-pub(crate) use neighbours::{follow as follow_neighbours, release_neighbours};
+pub(crate) use neighbours::{follow as follow_neighbours, release_neighbours, tidy as tidy_neighbours};
 
 use std::{
     collections::BTreeSet,
@@ -34,7 +36,7 @@ use overlay_common::{
 };
 
 use crate::{
-    cutter,
+    adopt, cutter,
     error::{Error, Result},
     fdb, grace,
     instance::Instance,
@@ -287,6 +289,7 @@ fn vtep(config: &Config, addr: UnderlayAddr, route: &Route, settings: Settings) 
 ///
 /// [`Error::Missing`] if there is no such tunnel.
 pub async fn del(instance: &Instance, netlink: &Netlink, vni: Vni, remote: IpAddr) -> Result<()> {
+    adopt::refuse(instance, vni)?;
     let key = MemberKey::new(vni, remote.to_canonical().into());
     let id = maps::members(instance)?.get(key)?.and_then(member::id).ok_or_else(|| {
         Error::Missing(format!(

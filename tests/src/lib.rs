@@ -41,6 +41,7 @@ pub mod foreign;
 pub mod frame;
 pub mod group;
 pub mod handshake;
+pub mod kernel;
 pub mod listening;
 pub mod machine;
 pub mod maps;

@@ -1,6 +1,8 @@
 //! All tests in one program: linked once, and run side by side. `throughput.rs` measures, and has a program of its own.
 
 mod admitted_ids;
+mod adopt;
+mod adopt_refused;
 mod agent;
 mod agent_churn;
 mod agent_service;

@@ -64,11 +64,15 @@ pub enum Jump {
     CaptureFromPort,
     /// The same with a packet from the underlay.
     CaptureFromUplink,
+    /// Delivers a packet for a segment that a `vxlan` device of the kernel serves as well, or lets it pass.
+    AdoptedFromUplink,
+    /// Sends a frame of such a segment into a tunnel, or lets it pass.
+    ForwardAdopted,
 }
 
 impl Jump {
     /// All of them, in the order of their slots.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::ForwardFromPort,
         Self::FloodFromPort,
         Self::FloodToTunnels,
@@ -93,6 +97,8 @@ impl Jump {
         Self::TooBigFromTunnel,
         Self::CaptureFromPort,
         Self::CaptureFromUplink,
+        Self::AdoptedFromUplink,
+        Self::ForwardAdopted,
     ];
 
     /// The slot in `JUMPS`.
@@ -136,6 +142,8 @@ impl Jump {
             Self::TooBigFromTunnel => "too_big_from_tunnel",
             Self::CaptureFromPort => "capture_from_port",
             Self::CaptureFromUplink => "capture_from_uplink",
+            Self::AdoptedFromUplink => "adopted_from_uplink",
+            Self::ForwardAdopted => "forward_adopted",
         }
     }
 }

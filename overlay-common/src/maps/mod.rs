@@ -3,6 +3,7 @@
 //! All are plain data without hidden padding. Fields are private; constructors and accessors speak newtypes.
 
 pub mod admitted;
+pub mod adopted;
 pub mod ageing;
 pub mod answers;
 pub mod bum_rate;

@@ -1,6 +1,7 @@
 //! The maps, one module each: nothing else touches a map.
 
 pub(crate) mod admitted;
+pub(crate) mod adopted;
 pub(crate) mod ageing;
 pub(crate) mod answers;
 pub(crate) mod arrivals;

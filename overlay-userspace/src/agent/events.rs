@@ -25,6 +25,8 @@ const MAX_NEIGHBOURS: usize = 1024;
 pub(super) struct Changes {
     /// Devices, addresses or routes changed.
     pub(super) everything: bool,
+    /// Stations that bridges and `vxlan` devices know changed.
+    pub(super) stations: bool,
     /// Neighbours that changed; `true`: one was removed.
     pub(super) neighbours: HashMap<(IfIndex, IpAddr), bool>,
     /// How often the kernel had more to tell than could be read.
@@ -39,6 +41,7 @@ impl Changes {
     fn add(&mut self, event: Event) {
         match event {
             Event::Other => {}
+            Event::Station => self.stations = true,
             Event::Neighbour { device, addr, is_gone } if self.neighbours.len() < MAX_NEIGHBOURS => {
                 *self.neighbours.entry((device, addr)).or_default() |= is_gone;
             }
@@ -52,7 +55,7 @@ impl Changes {
     }
 
     fn is_none(&self) -> bool {
-        !self.everything && !self.ended && self.neighbours.is_empty()
+        !self.everything && !self.stations && !self.ended && self.neighbours.is_empty()
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It keeps nothing that the data path needs, and holds the instance's lock only while it repairs.
 
+mod adopted;
 mod events;
 mod manager;
 pub mod presence;
@@ -16,10 +17,11 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-pub use self::{reload::Source, tally::Tally};
+pub use self::{adopted::follow_adopted, reload::Source, tally::Tally};
 pub(crate) use manager::stopping;
 
 use self::{
+    adopted::Follower,
     events::{Changes, Events},
     manager::Heartbeat,
     presence::Presence,
@@ -58,9 +60,9 @@ enum Life {
 pub async fn run(name: &str, presence: Presence, tally: Tally, source: Source, hangup: Signal) -> Result<()> {
     let _heartbeat = Heartbeat::start();
     let netlink = Netlink::connect()?;
-    let said = Vec::new();
+    let (paths, said, adopted) = (Vec::new(), Vec::new(), Follower::default());
     let mut agent =
-        Agent { name, presence, netlink, paths: Vec::new(), said, is_ready: false, tally, source, hangup };
+        Agent { name, presence, netlink, paths, said, adopted, is_ready: false, tally, source, hangup };
     loop {
         let events = Events::subscribe()?;
         if agent.follow(&events).await == Life::Over {
@@ -79,6 +81,7 @@ struct Agent<'a> {
     paths: Vec<Path>,
     /// What was off then, and was said.
     said: Vec<String>,
+    adopted: Follower,
     /// Whether everything has been looked at once.
     is_ready: bool,
     tally: Tally,
@@ -92,6 +95,7 @@ impl Agent<'_> {
     async fn follow(&mut self, events: &Events) -> Life {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut renew = adopted::renewal();
         loop {
             let life = tokio::select! {
                 () = events.changed() => {
@@ -104,6 +108,7 @@ impl Agent<'_> {
                     self.act(&changes).await
                 }
                 _ = look.tick() => self.repair(None).await,
+                _ = renew.tick() => self.follow_kernel().await,
                 _ = self.hangup.recv() => self.reload().await,
             };
             if life == Life::Over {
@@ -123,6 +128,9 @@ impl Agent<'_> {
         if changes.everything || self.paths.iter().any(lost) {
             life = self.repair(changes.first).await;
         }
+        if life == Life::GoesOn && (changes.everything || changes.stations) {
+            life = self.follow_kernel().await;
+        }
         self.ask_again(changes);
         life
     }
@@ -139,6 +147,14 @@ impl Agent<'_> {
                 let _ = next_hops::forget_flows(&instance);
             }
         }
+    }
+
+    /// Follows what the kernel knows of segments that are adopted.
+    async fn follow_kernel(&mut self) -> Life {
+        let start = Instant::now();
+        self.adopted.follow(self.name, &self.netlink).await;
+        sleep((start.elapsed() * (SHARE - 1)).min(MAX_PAUSE)).await;
+        Life::GoesOn
     }
 
     /// Applies the configuration file again. If it cannot be, what runs stays.

@@ -21,6 +21,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("down", &["overlay down", "overlay down --missing-ok"]),
     ("run", &["overlay run --uplink eth0", "overlay run -c overlay.toml --metrics 127.0.0.1:9477"]),
     ("status", &["overlay status", "overlay -o json status"]),
+    (
+        "adopt",
+        &["overlay adopt vxlan100", "overlay adopt vxlan100 --follow", "overlay adopt --release vxlan100"],
+    ),
     ("vni add", &["overlay vni add 100", "overlay vni add 100 --learning off --flood off"]),
     ("vni set", &["overlay vni set 100 --suppress on --ageing 300"]),
     ("vni del", &["overlay vni del 100"]),

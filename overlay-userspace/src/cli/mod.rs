@@ -1,5 +1,6 @@
 //! The command line: one file for each noun.
 
+mod adopt;
 mod capture;
 mod completions;
 mod declared;
@@ -89,6 +90,8 @@ enum Command {
     /// Who listens to which multicast group
     #[command(subcommand)]
     Mdb(mdb::Mdb),
+    /// Forward what a `vxlan` device of the kernel knows the way of, while that stays in place
+    Adopt(adopt::Adopt),
     /// Make the instance what a file says, and change just what differs
     Apply(declared::Apply),
     /// Print what the instance was told, as a file that `apply` takes
@@ -225,6 +228,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Fdb(command) => command.run(session).await,
         Command::Mdb(command) => command.run(session).await,
         Command::Neigh(command) => command.run(session).await,
+        Command::Adopt(command) => command.run(session).await,
         Command::Apply(command) => command.run(session).await,
         Command::Export => declared::export(session).await,
         Command::Confirm => declared::confirm(session),

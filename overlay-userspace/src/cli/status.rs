@@ -11,7 +11,7 @@ use overlay_common::{
 use serde::Serialize;
 
 use super::{
-    Session,
+    Session, adopt,
     output::{Table, or_dash},
 };
 use crate::{
@@ -36,6 +36,8 @@ struct Status {
     port: u16,
     uplinks: Vec<UplinkRow>,
     tunnel_gro: Vec<MergerRow>,
+    /// Devices of the kernel.
+    adopted: Vec<adopt::Row>,
     segments: usize,
     ports: usize,
     /// Those that XDP feeds.
@@ -96,6 +98,7 @@ pub(super) async fn run(session: &Session) -> Result<()> {
         port: config.port(),
         uplinks: uplinks(&instance, &config)?,
         tunnel_gro: mergers(&instance, &config, &netlink.links().await?)?,
+        adopted: adopt::rows(&instance, &netlink).await?,
         segments: maps::segments(&instance)?.entries()?.len(),
         ports: ports.len(),
         fed_by_xdp: ports.into_iter().filter(|port| port.is_fed_by_xdp).map(|port| port.name).collect(),
@@ -189,6 +192,10 @@ fn table(status: &Status) -> Table {
     for merger in &status.tunnel_gro {
         let state = if merger.on { "on" } else { "off" };
         table.row(["tunnel GRO".to_owned(), format!("{} {state} ({})", merger.family, merger.why)]);
+    }
+    for row in &status.adopted {
+        let who = if row.followed { "known frames by us" } else { "all frames by the kernel" };
+        table.row(["adopted".to_owned(), format!("{} (VNI {}), {who}", row.dev, row.vni)]);
     }
     table.row(["segments".to_owned(), status.segments.to_string()]);
     table.row(["ports".to_owned(), status.ports.to_string()]);

@@ -18,6 +18,7 @@ use overlay_common::{
 
 use super::state::{Created, Port, State, Tunnel, Vtep};
 use crate::{
+    adopt,
     datapath::Room,
     devices,
     error::Result,
@@ -39,6 +40,7 @@ pub async fn read(instance: &Instance, netlink: &Netlink) -> Result<State> {
     let (links, addresses) = (netlink.links().await?, netlink.addresses().await?);
     let mut reader = Reader { instance, links, addresses, names: BTreeMap::new(), remotes: BTreeMap::new() };
     let mut state = State { vtep: Some(reader.vtep()?), ..State::default() };
+    state.adopted = adopt::show(instance)?.into_iter().map(|view| view.name).collect();
     state.segments = reader.segments()?;
     state.ports = reader.ports()?;
     reader.remotes = Vteps::open(instance)?.all()?.into_iter().collect();
@@ -154,7 +156,9 @@ impl Reader<'_> {
         needed.extend(state.listeners.iter().filter_map(|(vni, _, at)| remote(at).map(|addr| (*vni, addr))));
         for view in tunnel::show(self.instance)? {
             let key = (view.vni, view.remote.ip());
-            if view.is_learned && !needed.contains(&key) {
+            // What is adopted the kernel was told.
+            let is_adopted = !state.segments.contains_key(&view.vni);
+            if is_adopted || (view.is_learned && !needed.contains(&key)) {
                 continue;
             }
             let device = if view.is_group { self.joined_on(view.vtep) } else { None };

@@ -23,6 +23,8 @@ pub struct Delta<K, V> {
 pub struct Diff {
     /// The local VTEP.
     pub vtep: Option<Delta<(), Vtep>>,
+    /// Devices of the kernel whose segments are adopted.
+    pub adopted: Vec<Delta<String, ()>>,
     /// Segments.
     pub segments: Vec<Delta<Vni, Segment>>,
     /// Tunnels.
@@ -62,6 +64,7 @@ impl Diff {
         let ports = compare(&from.ports, &to.ports);
         let from = &without_what_ports_take(from, &ports);
         let listeners = |state: &State| state.listeners.iter().map(|one| (one.clone(), ())).collect();
+        let adopted = |state: &State| state.adopted.iter().map(|name| (name.clone(), ())).collect();
         let vtep = (!same_vtep(from.vtep.as_ref(), to.vtep.as_ref())).then(|| Delta {
             key: (),
             before: from.vtep.clone(),
@@ -69,6 +72,7 @@ impl Diff {
         });
         Self {
             vtep,
+            adopted: compare(&adopted(from), &adopted(to)),
             segments: compare(&from.segments, &to.segments),
             tunnels: compare(&from.tunnels, &to.tunnels),
             ports,
@@ -82,6 +86,7 @@ impl Diff {
     #[must_use]
     pub fn len(&self) -> usize {
         usize::from(self.vtep.is_some())
+            + self.adopted.len()
             + self.segments.len()
             + self.tunnels.len()
             + self.ports.len()

@@ -60,6 +60,10 @@ pub struct Vtep {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<u32>", range(min = 1, max = 64_511))]
     pub max_vteps: Option<Word>,
+    /// `vxlan` devices of the kernel whose known frames are forwarded, as long as an agent runs; what `overlay adopt` takes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub adopt: Vec<Word>,
 }
 
 /// The agent.

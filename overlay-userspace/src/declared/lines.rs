@@ -30,7 +30,7 @@ pub enum Action {
 pub struct Line {
     /// What is done to it.
     pub action: Action,
-    /// What it is: `vtep`, `vni`, `tunnel`, `port`, `fdb`, `neigh` or `mdb`.
+    /// What it is: `vtep`, `adopt`, `vni`, `tunnel`, `port`, `fdb`, `neigh` or `mdb`.
     pub kind: &'static str,
     /// Its segment, of what is in one.
     pub vni: Option<u32>,
@@ -67,6 +67,9 @@ impl fmt::Display for Line {
 pub fn lines(diff: &Diff) -> Vec<Line> {
     let mut lines = Vec::with_capacity(diff.len());
     lines.extend(diff.vtep.iter().map(|delta| line(delta, "vtep", None, String::new(), vtep_words)));
+    for delta in &diff.adopted {
+        lines.push(line(delta, "adopt", None, delta.key.clone(), |()| Vec::new()));
+    }
     for delta in &diff.segments {
         let words = |segment: &_| segment_words(delta.key, segment);
         lines.push(line(delta, "vni", None, delta.key.to_string(), words));

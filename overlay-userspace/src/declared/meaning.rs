@@ -51,6 +51,7 @@ pub(crate) fn of(file: &File) -> Result<Meaning, Fault> {
     meaning.places.vtep = file.vtep.uplinks.first().map(Word::span).unwrap_or_default();
     let udp_port = vtep.port;
     meaning.state.vtep = Some(vtep);
+    meaning.state.adopted = adopted(&file.vtep)?;
     // Names of ports first: stations are behind them.
     for vni in &file.vni {
         meaning.segment(vni)?;
@@ -101,6 +102,18 @@ fn vtep(vtep: &file::Vtep) -> Result<Vtep, Fault> {
         tc: settings.tc.unwrap_or_else(default_tc),
         room: settings.room,
     })
+}
+
+fn adopted(vtep: &file::Vtep) -> Result<BTreeSet<String>, Fault> {
+    let mut adopted = BTreeSet::new();
+    for name in &vtep.adopt {
+        let text = name.get_ref().to_string();
+        devices::name(&text).map_err(|error| Fault::at(name, error))?;
+        if !adopted.insert(text) {
+            return Err(Fault::at(name, format!("{} is named twice", name.get_ref())));
+        }
+    }
+    Ok(adopted)
 }
 
 fn agent(agent: Option<&file::Agent>) -> Result<Agent, Fault> {

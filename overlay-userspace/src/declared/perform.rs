@@ -13,7 +13,7 @@ use super::{
     vtep,
 };
 use crate::{
-    cutter,
+    adopt, cutter,
     error::{Error, Result},
     fdb::{self, At, Known, To},
     instance::Instance,
@@ -60,6 +60,9 @@ struct Work<'a> {
 impl Work<'_> {
     /// Removes what cannot stand beside what comes in its place.
     async fn clear_the_way(&mut self) -> Result<()> {
+        for Delta { key: name, .. } in self.diff.adopted.iter().filter(|one| one.is_gone()) {
+            gone(adopt::release(self.instance, self.netlink, name).await)?;
+        }
         for Delta { key: (vni, remote), before, after } in &self.diff.tunnels {
             self.interruption.check()?;
             let is_replaced = || self.diff.tunnels.iter().any(|other| replaces(other, *vni, *remote));
@@ -109,6 +112,10 @@ impl Work<'_> {
             if after.is_some() {
                 mdb::add(self.instance, self.netlink, *vni, *group, at).await?;
             }
+        }
+        for Delta { key: name, .. } in self.diff.adopted.iter().filter(|one| one.is_new()) {
+            self.interruption.check()?;
+            adopt::adopt(self.instance, self.netlink, name).await?;
         }
         Ok(())
     }

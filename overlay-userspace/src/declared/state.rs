@@ -21,6 +21,8 @@ use crate::{datapath::Room, fdb::At, neigh, port::Limits, trunk::VlanMap, tunnel
 pub struct State {
     /// The local VTEP; `None`: the instance is not up.
     pub vtep: Option<Vtep>,
+    /// Devices of the kernel whose segments are adopted.
+    pub adopted: BTreeSet<String>,
     /// Segments and their settings.
     pub segments: BTreeMap<Vni, Segment>,
     /// Tunnels, by segment and remote address, groups included.

@@ -41,6 +41,7 @@ pub fn toml(state: &State) -> Result<String> {
 pub fn file(state: &State) -> Result<File> {
     let vtep = state.vtep.as_ref().ok_or_else(|| Error::Failed("the instance is not up".to_owned()))?;
     let mut file = File { vtep: vtep_of(vtep), agent: None, port: Vec::new(), vni: Vec::new() };
+    file.vtep.adopt = state.adopted.iter().map(|name| word(name.as_str())).collect();
     for (vni, settings) in &state.segments {
         file.vni.push(segment(*vni, settings));
     }
@@ -107,6 +108,7 @@ fn vtep_of(vtep: &Vtep) -> file::Vtep {
         tc: (vtep.tc != default_tc()).then(|| word(tc_word(vtep.tc))),
         fdb_size: number(vtep.room.stations, fdb::DEFAULT_ENTRIES),
         max_vteps: number(vtep.room.vteps, vtep::DEFAULT_NAMED),
+        adopt: Vec::new(),
     }
 }
 

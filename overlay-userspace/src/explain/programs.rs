@@ -217,6 +217,8 @@ impl Side {
             | Jump::TransitFromTunnel
             | Jump::TooBigFromTunnel => matches!(self, Self::Uplink),
             Jump::DeliverToPort => true,
+            // To the explaining programs nothing is adopted.
+            Jump::AdoptedFromUplink | Jump::ForwardAdopted => false,
         }
     }
 }

@@ -25,6 +25,7 @@ use aya::maps::{Map, MapData, MapError};
 use overlay_common::{
     UnderlayAddr,
     maps::{
+        adopted::{self, Adopted, Station},
         bum_rate::{self, BumRate},
         device::{self, Device, DeviceName},
         fdb::FdbKey,
@@ -56,6 +57,33 @@ fn open<T: TryFrom<Map, Error = MapError>>(instance: &Instance, name: &str) -> R
     Map::from_map_data(data(instance, name)?)
         .and_then(T::try_from)
         .context(|| format!("cannot open map {name} of instance {}", instance.name()))
+}
+
+/// `ADOPTED`: VNI to the `vxlan` device of the kernel.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn adopted(instance: &Instance) -> Result<Table<u32, Adopted>> {
+    Table::open(instance, adopted::NAME)
+}
+
+/// `ADOPTED_PORTS`: device index of a bridge member to VNI.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn adopted_ports(instance: &Instance) -> Result<Table<u32, u32>> {
+    Table::open(instance, adopted::PORTS_NAME)
+}
+
+/// `ADOPTED_STATIONS`: what the kernel knows of stations.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn adopted_stations(instance: &Instance) -> Result<Table<FdbKey, Station>> {
+    Table::open(instance, adopted::STATIONS_NAME)
 }
 
 /// `PORTS`: device index to port.

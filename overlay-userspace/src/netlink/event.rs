@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use futures_util::{Stream, StreamExt as _};
 use netlink_packet_core::NetlinkPayload;
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use overlay_common::IfIndex;
 use rtnetlink::MulticastGroup;
 
@@ -37,6 +37,8 @@ pub enum Event {
         /// Whether the kernel forgot it.
         is_gone: bool,
     },
+    /// A station that a bridge or a `vxlan` device knows.
+    Station,
     /// More changed than the kernel could keep for us.
     Lost,
     /// Nothing that matters.
@@ -65,6 +67,11 @@ fn event(payload: &NetlinkPayload<RouteNetlinkMessage>) -> Event {
         _ => return Event::Other,
     };
     match message {
+        Message::NewNeighbour(station) | Message::DelNeighbour(station)
+            if station.header.family == AddressFamily::Bridge =>
+        {
+            Event::Station
+        }
         Message::NewNeighbour(neighbour) | Message::DelNeighbour(neighbour) => {
             match neighbour_of(neighbour) {
                 Some((device, addr)) => {

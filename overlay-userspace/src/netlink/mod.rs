@@ -1,6 +1,7 @@
 //! What the kernel's own network configuration says, by rtnetlink.
 
 mod address;
+mod bridge;
 mod create;
 mod event;
 mod features;
@@ -11,13 +12,18 @@ mod neighbour;
 mod nsid;
 mod qdisc;
 mod route;
+mod rules;
+mod vxlan;
 
 pub use address::Address;
+pub use bridge::{Bridge, BridgePort, Forwarding, Knower};
 pub use event::Event;
 pub(crate) use features::takes_xdp;
 pub use link::{ForeignVxlan, Link, LinkKind};
 pub use neighbour::Resolution;
 pub use route::{Destination, Route};
+pub(crate) use rules::{has_bridge_rules, has_rules};
+pub use vxlan::Vxlan;
 
 use rtnetlink::Handle;
 

@@ -63,7 +63,8 @@ impl Netlink {
         request.execute().await.context(|| format!("cannot have the kernel resolve {addr}"))
     }
 
-    /// Removes a neighbour that [`Self::manage_neighbour`] made; one that somebody else made stays.
+    /// Lets a neighbour that [`Self::manage_neighbour`] made be like others, which the kernel forgets in time; one that somebody else
+    /// made stays. One that is not resolved is removed. To remove one that is could lose a packet that the host is just sending there.
     ///
     /// # Errors
     ///
@@ -72,6 +73,14 @@ impl Netlink {
         let Some(message) = self.neighbour(device, addr).await?.filter(is_managed) else {
             return Ok(());
         };
+        if let Some(lladdr) = link_layer_address(&message) {
+            let request = self.handle.neighbours().add(device.get(), addr).replace();
+            let request = request.state(NeighbourState::Stale).link_layer_address(lladdr);
+            return request
+                .execute()
+                .await
+                .context(|| format!("cannot leave neighbour {addr} to the kernel"));
+        }
         self.handle
             .neighbours()
             .del(message)
@@ -125,6 +134,15 @@ pub(super) fn neighbour_of(message: &NeighbourMessage) -> Option<(IfIndex, IpAdd
     message.attributes.iter().find_map(|attribute| match attribute {
         NeighbourAttribute::Destination(NeighbourAddress::Inet(addr)) => Some((device, (*addr).into())),
         NeighbourAttribute::Destination(NeighbourAddress::Inet6(addr)) => Some((device, (*addr).into())),
+        _ => None,
+    })
+}
+
+/// The address of a neighbour that is resolved.
+fn link_layer_address(message: &NeighbourMessage) -> Option<&[u8]> {
+    let is_lost = matches!(message.header.state, NeighbourState::Incomplete | NeighbourState::Failed);
+    message.attributes.iter().filter(|_| !is_lost).find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(bytes) => Some(bytes.as_slice()),
         _ => None,
     })
 }

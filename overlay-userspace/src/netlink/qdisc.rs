@@ -49,6 +49,53 @@ impl Netlink {
         Ok(filters.unwrap_or_default().iter().filter_map(described).collect())
     }
 
+    /// Whether filters hang on the clsact qdisc of a device, besides those that run the BPF program with the id `ours`.
+    ///
+    /// # Errors
+    ///
+    /// Fails for an index that no device can have.
+    pub async fn has_other_filters(&self, device: IfIndex, ours: u32) -> Result<bool> {
+        let index = i32::try_from(device.get()).context(|| format!("device {device} has no such index"))?;
+        for request in [
+            self.handle.traffic_filter(index).get().ingress(),
+            self.handle.traffic_filter(index).get().egress(),
+        ] {
+            // Without such a qdisc there is nothing to list.
+            let filters: Vec<_> = request.execute().try_collect().await.unwrap_or_default();
+            let is_other =
+                |filter: &&TcMessage| filter.header.handle != TcHandle::default() && !runs(filter, ours);
+            // Every priority has a message of its own beside those of its filters.
+            if filters.iter().any(|filter| is_other(&filter)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The kinds of queueing disciplines, with their devices.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does.
+    pub async fn queues(&self) -> Result<Vec<(IfIndex, String)>> {
+        let all: Vec<_> = self
+            .handle
+            .qdisc()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .context(|| "cannot list queueing disciplines")?;
+        let queue = |message: TcMessage| {
+            let device = IfIndex::new(u32::try_from(message.header.index).ok()?)?;
+            message.attributes.into_iter().find_map(|attribute| match attribute {
+                TcAttribute::Kind(kind) => Some((device, kind)),
+                _ => None,
+            })
+        };
+        Ok(all.into_iter().filter_map(queue).collect())
+    }
+
     /// Whether a filter at the ingress of a device's clsact qdisc runs the BPF program with that id.
     ///
     /// # Errors

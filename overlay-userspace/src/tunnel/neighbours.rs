@@ -35,7 +35,7 @@ pub(super) async fn keep_ways(instance: &Instance, netlink: &Netlink, remote: Ip
 }
 
 /// Has the kernel forget the neighbours that packets to no remote VTEP go to any more.
-pub(super) async fn tidy(instance: &Instance, netlink: &Netlink) -> Result<()> {
+pub(crate) async fn tidy(instance: &Instance, netlink: &Netlink) -> Result<()> {
     let mut wanted = HashSet::new();
     for (id, vtep) in Vteps::open(instance)?.all()? {
         if !vtep.is_group() && !admitted::is_one(id) {
