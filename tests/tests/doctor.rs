@@ -1,6 +1,6 @@
 //! `overlay doctor`: what is wrong with an instance and its host is found, and the commands that it prints mend it.
 
-use std::{collections::BTreeMap, fs, net::UdpSocket, process::Command, time::Instant};
+use std::{collections::BTreeMap, fmt::Write as _, fs, net::UdpSocket, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
@@ -198,7 +198,7 @@ fn a_map_that_fills_up_gets_more_room() -> Result<()> {
     };
     let mut file = String::new();
     for number in 1..=15 {
-        file += &format!("100 02:ee:00:00:00:{number:02x} 10.0.0.2\n");
+        writeln!(file, "100 02:ee:00:00:00:{number:02x} 10.0.0.2")?;
     }
     process::feed(&mut host.overlay_command(&["fdb", "add", "--from", "-"])?, &file)?;
     let found = finds(host, "room", "advice")?;

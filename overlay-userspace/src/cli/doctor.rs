@@ -1,6 +1,9 @@
 //! `overlay doctor`.
 
-use std::io::{self, Write as _};
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
@@ -68,11 +71,12 @@ impl Doctor {
 
 /// Prints findings for people: in colours on a terminal that shall have them.
 fn print(findings: &[Finding], problems: usize, advice: usize) -> Result<()> {
-    let mut text: String = findings.iter().map(render).collect();
-    text += &match (problems, advice) {
-        (0, 0) => "nothing is wrong\n".to_owned(),
-        _ => format!("problems: {problems}, advice: {advice}\n"),
+    let text: String = findings.iter().map(render).collect();
+    let sum = match (problems, advice) {
+        (0, 0) => "nothing is wrong".to_owned(),
+        _ => format!("problems: {problems}, advice: {advice}"),
     };
+    let text = format!("{text}{sum}\n");
     match anstream::stdout().write_all(text.as_bytes()) {
         // Whoever read has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -89,10 +93,10 @@ fn render(finding: &Finding) -> String {
     let command = Style::new().bold();
     let mut text = format!("{style}{word}{style:#}: {}\n", finding.what);
     if !finding.why.is_empty() {
-        text += &format!("    {}\n", finding.why);
+        let _ = writeln!(text, "    {}", finding.why);
     }
     for mend in &finding.mend {
-        text += &format!("    mend: {command}{mend}{command:#}\n");
+        let _ = writeln!(text, "    mend: {command}{mend}{command:#}");
     }
     text
 }

@@ -71,6 +71,7 @@ impl Finding {
         Self::new(Severity::Fine, check, about, what)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers name what they have, of whatever type")]
     fn new(severity: Severity, check: &'static str, about: impl ToString, what: impl Into<String>) -> Self {
         Self {
             check,

@@ -53,9 +53,18 @@ fn stands_on(link: &Link, base: IfIndex) -> bool {
 
 /// The base chains of this network namespace; `None`: there is no `nft` that says.
 fn ruleset() -> Option<Vec<Chain>> {
-    let mut nft = Command::new("nft");
-    let output = nft.args(["-j", "-n", "list", "ruleset"]).stdin(Stdio::null()).output().ok()?;
-    rules::parse(&output.stdout).filter(|_| output.status.success())
+    let mut chains = rules::parse(&nft(&["-j", "-n", "list", "ruleset"])?)?;
+    for chain in chains.iter_mut().filter(|chain| chain.lacks_devices()) {
+        // Of devices, nft 1.0 says nothing in JSON.
+        let text = nft(&["list", "chain", &chain.family, &chain.table, &chain.name])?;
+        chain.read_devices(&String::from_utf8_lossy(&text));
+    }
+    Some(chains)
+}
+
+fn nft(words: &[&str]) -> Option<Vec<u8>> {
+    let output = Command::new("nft").args(words).stdin(Stdio::null()).output().ok()?;
+    output.status.success().then_some(output.stdout)
 }
 
 fn judge(shell: &Shell, chain: &Chain, port: u16) -> Option<Finding> {

@@ -40,7 +40,7 @@ pub(super) fn check(scene: &Scene) -> Vec<Finding> {
     let facts = up.uplinks(scene).filter_map(|(link, noted)| {
         let name = devices::name(&link.name).ok()?;
         let features = Features::of(name).ok()?;
-        let is_refused = |one: &&Uplink| one.xdp() == XdpHook::Off && one.why() == XdpReason::Unsupported;
+        let is_refused = |one: &Uplink| one.xdp() == XdpHook::Off && one.why() == XdpReason::Unsupported;
         Some(Facts {
             name,
             kind: link.kind,
@@ -48,7 +48,7 @@ pub(super) fn check(scene: &Scene) -> Vec<Finding> {
             lro: features.get(LRO),
             tso: features.get(TSO),
             tunnel_tso: features.get(TUNNEL_TSO),
-            refuses_xdp: noted.filter(is_refused).is_some(),
+            refuses_xdp: noted.is_some_and(is_refused),
         })
     });
     let mut found = Vec::new();

@@ -244,11 +244,7 @@ fn judge_hop(
     }
     if matches!(resolution, Some(Resolution::Failed | Resolution::Asking)) {
         let asks = if via.is_ipv4() { "ARP" } else { "ND" };
-        let who = if IpAddr::from(remote.ip()) == via {
-            String::new()
-        } else {
-            format!(", the next hop to {remote},")
-        };
+        let who = if remote.ip() == via { String::new() } else { format!(", the next hop to {remote},") };
         let what = format!("{via}{who} does not answer {asks} on {device}");
         let why = "packets for it are dropped (next-hop-unresolved): the host is down, or a firewall drops what it says; if it \
                    is gone for good:";

@@ -16,6 +16,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(400);
 /// The least to wait for any.
 const LEAST: Duration = Duration::from_millis(30);
+/// The most to wait for later ones.
+const MOST_LATER: Duration = Duration::from_millis(370);
 /// How often each size is tried: one packet may be lost.
 const TRIES: u32 = 3;
 /// The most that are asked at once.
@@ -56,14 +58,14 @@ impl Search {
     }
 
     /// The size to try next; `None`: it is known, or nothing answers.
-    const fn next(&self, smallest: u16) -> Option<u16> {
+    fn next(&self, smallest: u16) -> Option<u16> {
         match self.fits {
-            None if self.fails > smallest as u32 => Some(smallest),
+            None if self.fails > u32::from(smallest) => Some(smallest),
             None => None,
-            Some(fits) if fits as u32 + 1 >= self.fails => None,
+            Some(fits) if u32::from(fits) + 1 >= self.fails => None,
             // First all of it, which mostly fits.
-            Some(_) if self.fails > self.full as u32 => Some(self.full),
-            Some(fits) => Some(fits + ((self.fails - fits as u32) / 2) as u16),
+            Some(_) if self.fails > u32::from(self.full) => Some(self.full),
+            Some(fits) => u16::try_from(u32::midpoint(fits.into(), self.fails)).ok(),
         }
     }
 
@@ -108,7 +110,7 @@ pub(super) fn probe(targets: &[Target]) -> Vec<Answer> {
             }
         }
         // The first round tells how long the way is.
-        wait = if wait == PATIENCE { (slowest * 4).clamp(LEAST, PATIENCE - LEAST) } else { wait };
+        wait = if wait == PATIENCE { (slowest * 4).clamp(LEAST, MOST_LATER) } else { wait };
     }
     let answer = |(search, echo, _): &(Search, Option<Echo>, Target)| {
         search.answer(echo.as_ref().is_some_and(Echo::is_told))

@@ -63,6 +63,17 @@ fn text(value: &Value, key: &str) -> String {
 }
 
 impl Chain {
+    /// Whether it is one of devices, and nobody has said of which.
+    pub(super) fn lacks_devices(&self) -> bool {
+        self.devices.is_empty() && matches!(self.hook.as_str(), "ingress" | "egress")
+    }
+
+    /// Takes them from what people read: `type filter hook ingress devices = { "a", "b" } priority filter; policy accept;`.
+    pub(super) fn read_devices(&mut self, text: &str) {
+        let line = text.lines().find(|line| line.contains(" hook ")).unwrap_or_default();
+        self.devices = line.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    }
+
     /// Whether packets of an uplink meet it that has these devices below it, or is a bridge.
     pub(super) fn is_met(&self, below: &[&str], is_bridge: bool) -> bool {
         let is_below = self.devices.iter().any(|device| below.contains(&device.as_str()));
@@ -79,13 +90,13 @@ impl Chain {
         let mut may_drop = false;
         for rule in &self.rules {
             let matches = rule.iter().filter_map(|statement| statement.get("match"));
-            let all = matches.map(|condition| holds(condition, port));
+            let all: Vec<Option<bool>> = matches.map(|condition| holds(condition, port)).collect();
             // `None` where nobody knows.
-            let holds = all.fold(Some(true), |all, one| match (all, one) {
-                (Some(false), _) | (_, Some(false)) => Some(false),
-                (Some(true), Some(true)) => Some(true),
-                _ => None,
-            });
+            let holds = match (all.contains(&Some(false)), all.contains(&None)) {
+                (true, _) => Some(false),
+                (false, true) => None,
+                (false, false) => Some(true),
+            };
             let has = |verdict: &str| rule.iter().any(|statement| statement.get(verdict).is_some());
             let drops = has("drop") || has("reject");
             let leads_elsewhere = ["jump", "goto", "vmap", "limit", "queue"].into_iter().any(has);
@@ -117,7 +128,7 @@ fn holds(condition: &Value, port: u16) -> Option<bool> {
     };
     let (protocol, field) = (left["payload"]["protocol"].as_str(), left["payload"]["field"].as_str());
     let is_in = match (protocol, field) {
-        (Some("udp"), Some("dport")) | (Some("th"), Some("dport")) => is_among(right, port)?,
+        (Some("udp" | "th"), Some("dport")) => is_among(right, port)?,
         (Some("ip"), Some("protocol")) | (Some("ip6"), Some("nexthdr")) => is_udp(right)?,
         (Some("tcp" | "icmp" | "icmpv6" | "sctp" | "arp"), _) => return Some(false),
         _ if left["meta"]["key"] == "l4proto" => is_udp(right)?,
@@ -201,6 +212,20 @@ mod tests {
         ] {
             assert_eq!(chain_of(policy, &rules).outcome(4789), outcome, "{policy} {rules:?}");
         }
+    }
+
+    #[test]
+    fn devices_are_read_where_json_lacks_them() {
+        let mut chain = Chain { hook: "ingress".to_owned(), ..Chain::default() };
+        assert!(chain.lacks_devices());
+        chain.read_devices(
+            "chain c {\n\ttype filter hook ingress devices = { \"a\", \"b\" } priority 0; policy drop;\n}",
+        );
+        assert_eq!(chain.devices, ["a", "b"]);
+        chain.read_devices(
+            "chain c {\n\ttype filter hook egress device \"u1\" priority 0;\n\tmeta mark \"x\"\n}",
+        );
+        assert_eq!(chain.devices, ["u1"]);
     }
 
     #[test]
