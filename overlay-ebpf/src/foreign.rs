@@ -7,6 +7,7 @@ use aya_ebpf::{
         bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as Ipv6Tuple,
     },
     helpers::{bpf_sk_lookup_udp, bpf_sk_release},
+    programs::TcContext,
 };
 use network_types::{
     eth::EthHdr,
@@ -22,7 +23,7 @@ use overlay_common::{
 use crate::{
     decap::Unclaimed,
     explain,
-    maps::{config, drops},
+    maps::{adopted, config, drops},
     packet::Packet as _,
     skb::Skb,
 };
@@ -34,6 +35,13 @@ use crate::{
 /// is the last that is seen of it, and it is counted as dropped.
 #[inline(always)]
 pub(crate) fn takes(skb: &Skb, packet: Unclaimed) -> bool {
+    if let Some(vni) = packet.vni
+        && adopted::has(vni)
+    {
+        // With the packet, since whoever asks has no stack for it.
+        Skb::new(TcContext::new(skb.raw())).hand_over(vni.get());
+        return true;
+    }
     let listens = listens(skb, packet.udp_at);
     explain::note(|| Step::Foreign(listens));
     if !listens {
@@ -47,6 +55,12 @@ pub(crate) fn takes(skb: &Skb, packet: Unclaimed) -> bool {
         drops::count(DropReason::UnknownVni);
     }
     packet.vni.is_some()
+}
+
+/// Whether [`takes`] found a packet, with which nothing had been handed over, to be for a segment that is adopted.
+#[inline(always)]
+pub(crate) fn is_adopted(skb: &Skb) -> bool {
+    skb.handed_over() != 0
 }
 
 /// Whether a socket on this host receives the packet whose UDP header is at `udp_at`, which may be its first fragment. A `vxlan` device is one as long as it is up.

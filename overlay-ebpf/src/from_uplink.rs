@@ -20,13 +20,13 @@ use overlay_common::{
 use crate::{
     arrival::{self, Kept},
     clock,
-    decap::{self, Span, Tunnel, Unclaimed},
+    decap::{self, Span, Tunnel},
     deliver, ecn, examine, flood_to_ports, foreign,
     frame::Frame,
     gso::Headers,
     learn::learn,
     maps::{
-        adopted, config,
+        config,
         counters::{self, Size},
         fdb, flows, generation, jumps, members, segments, uplinks, vteps,
     },
@@ -110,12 +110,8 @@ fn receive<const TAGGED: bool, const CAPTURED: bool>(skb: &mut Skb) -> Outcome {
         // A short packet stays as it is, and is judged by the bytes that it has.
         let _ = skb.pull((decap::HEADERS_LEN + tags_len).min(skb.len()));
     }
-    let mut is_adopted = false;
-    let takes = |skb: &Skb, packet: Unclaimed| {
-        is_adopted = packet.vni.is_some_and(adopted::has);
-        is_adopted || foreign::takes(skb, packet)
-    };
-    let recognised = decap::recognise(skb, takes, |skb, vni, sender, start| {
+    skb.hand_over(0);
+    let recognised = decap::recognise(skb, foreign::takes, |skb, vni, sender, start| {
         if CAPTURED {
             return None;
         }
@@ -135,7 +131,7 @@ fn receive<const TAGGED: bool, const CAPTURED: bool>(skb: &mut Skb) -> Outcome {
             }
             switch::<TAGGED, CAPTURED>(skb, tunnel, span, arrival)
         }
-        Ok(None) if is_adopted => {
+        Ok(None) if foreign::is_adopted(skb) => {
             // Without the program, the kernel has it.
             let _ = jumps::jump(skb, Jump::AdoptedFromUplink);
             Ok(Verdict::NotOurs)

@@ -186,6 +186,8 @@ fn what_the_kernel_is_told_is_followed() -> Result<()> {
         kernel::bridge(host, &format!("fdb replace {station} dev {DEVICE} dst {to} self"))?;
         let before = forwarded(host)?;
         soon("the station is found where it is", || {
+            // Its own bridge has to hear of it, too.
+            receiver.send_to(&[7], (one.v4, 7001))?;
             socket.send_to(&[7], (twins[at].v4, 7000))?;
             let got = receiver.recv(&mut [0; 8]).is_ok();
             Ok((got && forwarded(host)?.0 > before.0 + 2).then_some(()))
