@@ -7,6 +7,7 @@ mod explain;
 mod fdb;
 mod headers;
 mod input;
+mod listening;
 mod man;
 mod mdb;
 mod neigh;
@@ -16,6 +17,7 @@ mod port;
 mod run;
 mod stats;
 mod status;
+mod top;
 mod tunnel;
 mod up;
 mod version;
@@ -96,8 +98,10 @@ enum Command {
     /// Roll back what was applied unless it is confirmed
     #[command(name = crate::declared::confirm::WAIT, hide = true)]
     AwaitConfirmation,
-    /// Packets, bytes and drops
+    /// Packets, bytes and drops, and how fast they come
     Stats(stats::Stats),
+    /// The same as a dashboard in the terminal
+    Top(top::Top),
     /// Say what the data path would do with a frame, step by step
     Explain(explain::Explain),
     /// Two hosts, two workloads and an overlay between them, in namespaces of their own
@@ -219,6 +223,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Schema => declared::print_schema(session),
         Command::AwaitConfirmation => declared::wait(session).await,
         Command::Stats(command) => command.run(session).await,
+        Command::Top(command) => command.run(session).await,
         Command::Explain(command) => command.run(session).await,
         Command::Demo => demo::run().await,
         Command::Version => version::run(session),

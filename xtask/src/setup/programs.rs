@@ -17,7 +17,7 @@ pub(crate) enum Caller {
 type Program = (&'static str, &'static str);
 
 /// What everybody calls. Debian starts a server with `prometheus`, which the tests do not use.
-const OF_ALL: [Program; 7] = [
+const OF_ALL: [Program; 8] = [
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
     ("iperf3", "iperf3"),
@@ -25,6 +25,7 @@ const OF_ALL: [Program; 7] = [
     ("tcpdump", "tcpdump"),
     ("bpftool", "bpftool"),
     ("promtool", "prometheus"),
+    ("tmux", "tmux"),
 ];
 
 /// What only the bench calls: they measure.
