@@ -105,6 +105,17 @@ impl Instance {
         Ok((instance, lock))
     }
 
+    /// Opens the instance of that name as [`Self::open`] does, only to be looked at, whoever has the lock.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn watch(name: &str) -> Result<Self> {
+        let instance = Self::glance(name).ok_or_else(|| is_down(name))?;
+        instance.check(&instance.config()?)?;
+        Ok(instance)
+    }
+
     /// Finds the instance of that name, whatever is in it; `None` if it is not up.
     ///
     /// # Errors

@@ -42,6 +42,8 @@ pub mod preflight;
 pub mod repair;
 mod say;
 pub mod segment;
+pub mod top;
+pub mod traffic;
 pub mod trunk;
 pub mod tunnel;
 mod undo;

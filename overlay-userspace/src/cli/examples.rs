@@ -71,7 +71,16 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("export", &["overlay export > overlay.toml"]),
     ("confirm", &["overlay confirm"]),
     ("schema", &["overlay schema > overlay.schema.json"]),
-    ("stats", &["overlay stats", "overlay stats --vni 100", "overlay stats --drops"]),
+    (
+        "stats",
+        &[
+            "overlay stats --vni 100",
+            "overlay stats --by port --watch 2",
+            "overlay stats --drops",
+            "overlay -o json stats --by vtep --watch",
+        ],
+    ),
+    ("top", &["overlay top", "overlay top --interval 0.5"]),
     (
         "explain",
         &[

@@ -21,6 +21,7 @@ mod port;
 mod run;
 mod stats;
 mod status;
+mod top;
 mod tunnel;
 mod up;
 mod version;
@@ -103,8 +104,10 @@ enum Command {
     /// Roll back what was applied unless it is confirmed
     #[command(name = crate::declared::confirm::WAIT, hide = true)]
     AwaitConfirmation,
-    /// Packets, bytes and drops
+    /// Packets, bytes and drops, and how fast they come
     Stats(stats::Stats),
+    /// The same as a dashboard in the terminal
+    Top(top::Top),
     /// Say what the data path would do with a frame, step by step
     Explain(explain::Explain),
     /// Show what happens as it happens: stations that come, move and go, frames for unknown ones, drops
@@ -235,6 +238,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<()> {
         Command::Schema => declared::print_schema(session),
         Command::AwaitConfirmation => declared::wait(session).await,
         Command::Stats(command) => command.run(session).await,
+        Command::Top(command) => command.run(session).await,
         Command::Explain(command) => command.run(session).await,
         Command::Monitor(command) => command.run(session).await,
         Command::Capture(command) => command.run(session).await,

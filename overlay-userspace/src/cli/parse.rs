@@ -1,6 +1,6 @@
 //! Arguments that several commands take.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use clap::{Args, ValueEnum};
 use overlay_common::{
@@ -12,7 +12,15 @@ use overlay_common::{
 use crate::{
     error::{Error, Result},
     mtu::SMALLEST,
+    traffic::{LONGEST, SHORTEST},
 };
+
+/// How often something is shown: seconds, as in `1` and `0.5`.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let is_right = |every: &Duration| (SHORTEST..=LONGEST).contains(every);
+    seconds.filter(is_right).ok_or_else(|| "seconds, from 0.1 to 3600".to_owned())
+}
 
 /// A setting that is on or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,5 +1,7 @@
 //! `LEARNED`.
 
+use std::collections::HashMap;
+
 use overlay_common::maps::learned::{LearnedKey, NAME};
 
 use super::Table;
@@ -16,6 +18,19 @@ fn open(instance: &Instance) -> Result<Table<LearnedKey, u64>> {
 /// Fails if the map is gone.
 pub fn count(instance: &Instance, key: LearnedKey) -> Result<u64> {
     Ok(open(instance)?.get(key)?.unwrap_or(0))
+}
+
+/// All counts, by what is counted.
+///
+/// # Errors
+///
+/// Fails if the map is gone.
+pub fn all(instance: &Instance) -> Result<HashMap<LearnedKey, u64>> {
+    let mut counts = HashMap::new();
+    open(instance)?.for_each(|key, count| {
+        counts.insert(*key, *count);
+    })?;
+    Ok(counts)
 }
 
 /// Starts to count for a segment or a port that no station is learned of.

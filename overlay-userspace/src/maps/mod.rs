@@ -15,6 +15,7 @@ pub mod neighbours;
 pub mod next_hops;
 pub mod notices;
 pub mod path_mtus;
+pub mod port_counters;
 mod table;
 pub mod vteps;
 

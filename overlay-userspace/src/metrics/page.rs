@@ -2,7 +2,7 @@
 
 use prometheus::{
     IntCounterVec, IntGaugeVec, Opts, Registry, Result, TextEncoder,
-    core::{Collector, MetricVec, MetricVecBuilder},
+    core::{Collector, GenericCounter, MetricVec, MetricVecBuilder},
 };
 
 /// Metrics of one moment.
@@ -21,7 +21,7 @@ impl Page {
         rows: impl IntoIterator<Item = ([String; N], u64)>,
     ) -> Result<()> {
         let counter = IntCounterVec::new(Opts::new(name, help), &labels)?;
-        self.family(counter, rows, |counter, count| counter.inc_by(count))
+        self.family(counter, rows, GenericCounter::inc_by)
     }
 
     /// Adds a gauge, with its values by their labels'.

@@ -1,14 +1,14 @@
 //! Packets and bytes, and what else is counted for segments.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use overlay_common::{Vni, VtepId, maps::counters::Counters};
+use overlay_common::{Vni, maps::counters::Counters};
 use prometheus::Result;
 
 use super::page::Page;
 use crate::{
     instance::Instance,
-    maps::{counters, vteps::Vteps},
+    traffic::{Peer, tunnels},
 };
 
 /// Tunnels and segments that are shown one by one. Beyond, they are summed up: by segment, or all in all.
@@ -16,9 +16,6 @@ pub(super) const MOST: usize = 4096;
 
 /// Stands for all segments, or all remote VTEPs, together.
 const ALL: &str = "all";
-
-/// The remote VTEP of what goes between ports of this host.
-const LOCAL: &str = "local";
 
 /// By the labels `vni` and `vtep`.
 pub(super) type Traffic = BTreeMap<(String, String), Counters>;
@@ -32,7 +29,7 @@ enum Detail {
 }
 
 impl Detail {
-    fn of(keys: impl Iterator<Item = (Vni, Option<VtepId>)> + Clone) -> Self {
+    fn of(keys: impl Iterator<Item = (Vni, Peer)> + Clone) -> Self {
         if keys.clone().count() <= MOST {
             return Self::Tunnels;
         }
@@ -43,19 +40,12 @@ impl Detail {
 
 /// Reads what was counted.
 pub(super) fn read(instance: &Instance) -> crate::Result<Traffic> {
-    let counted = counters::read(instance)?;
-    let names: HashMap<_, _> =
-        Vteps::open(instance)?.all()?.into_iter().map(|(id, vtep)| (id, vtep.remote().to_string())).collect();
-    let name = |vtep: Option<VtepId>| match vtep {
-        None => LOCAL.to_owned(),
-        // A tunnel that was removed meanwhile.
-        Some(id) => names.get(&id).cloned().unwrap_or_else(|| "unknown".to_owned()),
-    };
+    let counted = tunnels(instance)?;
     let detail = Detail::of(counted.keys().copied());
     let mut traffic = Traffic::new();
-    for ((vni, vtep), counters) in counted {
+    for ((vni, peer), counters) in counted {
         let labels = match detail {
-            Detail::Tunnels => (vni.get().to_string(), name(vtep)),
+            Detail::Tunnels => (vni.get().to_string(), peer.to_string()),
             Detail::Segments => (vni.get().to_string(), ALL.to_owned()),
             Detail::Nothing => (ALL.to_owned(), ALL.to_owned()),
         };
@@ -141,11 +131,17 @@ fn of_segments(page: &Page, traffic: &Traffic) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use overlay_common::UnderlayAddr;
+
     use super::*;
 
-    fn keys(segments: u32, vteps: u16) -> impl Iterator<Item = (Vni, Option<VtepId>)> + Clone {
+    fn keys(segments: u32, vteps: u16) -> impl Iterator<Item = (Vni, Peer)> + Clone {
         let vni = |number| Vni::new(number).expect("1 and more");
-        (1..=segments).flat_map(move |number| (1..=vteps).map(move |id| (vni(number), VtepId::new(id))))
+        let peer = |id: u16| {
+            let [high, low] = id.to_be_bytes();
+            Peer::Remote(UnderlayAddr::from_ipv4([10, 0, high, low]))
+        };
+        (1..=segments).flat_map(move |number| (1..=vteps).map(move |id| (vni(number), peer(id))))
     }
 
     #[test]

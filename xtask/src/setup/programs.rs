@@ -27,6 +27,7 @@ const OF_ALL: &[Program] = &[
     ("nft", "nftables"),
     ("promtool", "prometheus"),
     ("tshark", "tshark"),
+    ("tmux", "tmux"),
 ];
 
 /// What only the bench calls: they measure.
