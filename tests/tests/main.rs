@@ -82,6 +82,7 @@ mod routing;
 mod shared_host;
 mod strangers;
 mod too_big_offloads;
+mod transcripts;
 mod transit;
 mod tunnel_gro;
 mod tunnel_replace;

@@ -31,7 +31,7 @@ use crate::{
     error::{Error, Result},
     instance::{self, Instance},
     netlink::Netlink,
-    netns, preflight,
+    netns, preflight, progress,
     repair::{Report, repair},
     say,
 };
@@ -198,6 +198,9 @@ fn run(cli: Cli) -> Result<()> {
         .build()
         .map_err(|error| Error::failed("cannot start", error))?;
     let session = Session { output: Output::new(cli.output), instance: cli.instance, verbose: cli.verbose };
+    if session.output.is_for_people() {
+        progress::show();
+    }
     runtime.block_on(dispatch(&session, cli.command))
 }
 
