@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::process;
 
@@ -29,6 +29,17 @@ pub(crate) fn build() -> Result<PathBuf> {
 pub(crate) fn build_optimised() -> Result<PathBuf> {
     process::pass(process::cargo().args(["build", "--release", "-p", "overlay-userspace"]))?;
     Ok(target()?.join("release").join("overlay"))
+}
+
+/// Where what [`build`] or [`build_optimised`] made is.
+///
+/// # Errors
+///
+/// Where it made nothing yet.
+pub(crate) fn built(is_debug: bool) -> Result<PathBuf> {
+    let overlay = target()?.join(if is_debug { "debug" } else { "release" }).join("overlay");
+    ensure!(overlay.exists(), "there is no {}; it has to be built first", overlay.display());
+    Ok(overlay)
 }
 
 /// Builds the bench and returns where it is.

@@ -1,8 +1,9 @@
-//! Project tasks: `cargo xtask setup | run | test | lint | bench`.
+//! Project tasks: `cargo xtask setup | run | test | lint | package | bench`.
 
 mod bench;
 mod binary;
 mod lint;
+mod package;
 mod process;
 mod run;
 mod setup;
@@ -40,6 +41,8 @@ enum Task {
     },
     /// Check formatting, clippy with warnings denied, and file lengths
     Lint,
+    /// Make the Debian package
+    Package(package::Package),
     /// Measure `overlay` against the kernel's own ways; `bench --help` tells more
     #[command(disable_help_flag = true)]
     Bench {
@@ -65,6 +68,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Run { args } => run::run(&args),
         Task::Test { args } => test::test(&args),
         Task::Lint => lint::lint(),
+        Task::Package(package) => package.make(),
         Task::Bench { args } => bench::bench(&args),
     }
 }
