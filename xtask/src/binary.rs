@@ -51,6 +51,15 @@ pub(crate) fn build_bench() -> Result<PathBuf> {
     build_package("overlay-bench", "overlay-bench")
 }
 
+/// Builds what takes pictures and returns where it is.
+///
+/// # Errors
+///
+/// When the build fails.
+pub(crate) fn build_gallery() -> Result<PathBuf> {
+    build_package("overlay-gallery", "overlay-gallery")
+}
+
 fn build_package(package: &str, program: &str) -> Result<PathBuf> {
     process::pass(process::cargo().args(["build", "-p", package]))?;
     Ok(target()?.join("debug").join(program))

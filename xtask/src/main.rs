@@ -1,7 +1,8 @@
-//! Project tasks: `cargo xtask setup | run | test | lint | package | bench`.
+//! Project tasks: `cargo xtask setup | run | test | lint | package | gallery | bench`.
 
 mod bench;
 mod binary;
+mod gallery;
 mod lint;
 mod package;
 mod process;
@@ -43,6 +44,11 @@ enum Task {
     Lint,
     /// Make the Debian package
     Package(package::Package),
+    /// Make the pictures in docs/gallery from what commands print
+    Gallery {
+        /// Names of pictures; all without
+        names: Vec<String>,
+    },
     /// Measure `overlay` against the kernel's own ways; `bench --help` tells more
     #[command(disable_help_flag = true)]
     Bench {
@@ -69,6 +75,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Test { args } => test::test(&args),
         Task::Lint => lint::lint(),
         Task::Package(package) => package.make(),
+        Task::Gallery { names } => gallery::gallery(&names),
         Task::Bench { args } => bench::bench(&args),
     }
 }
