@@ -39,6 +39,7 @@ mod offload;
 mod orphan;
 pub mod port;
 pub mod preflight;
+mod progress;
 pub mod repair;
 mod say;
 pub mod segment;

@@ -29,6 +29,7 @@ macro_rules! over_both_families {
 
 pub mod agent;
 pub mod bench;
+pub mod copy;
 pub mod cutter;
 pub mod declared;
 pub mod dialogue;
@@ -53,6 +54,7 @@ pub mod netns;
 pub mod objects;
 pub mod overlay;
 pub mod pace;
+pub mod package;
 pub mod peer;
 pub mod process;
 pub mod refusal;

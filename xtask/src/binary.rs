@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::process;
 
@@ -31,6 +31,17 @@ pub(crate) fn build_optimised() -> Result<PathBuf> {
     Ok(target()?.join("release").join("overlay"))
 }
 
+/// Where what [`build`] or [`build_optimised`] made is.
+///
+/// # Errors
+///
+/// Where it made nothing yet.
+pub(crate) fn built(is_debug: bool) -> Result<PathBuf> {
+    let overlay = target()?.join(if is_debug { "debug" } else { "release" }).join("overlay");
+    ensure!(overlay.exists(), "there is no {}; it has to be built first", overlay.display());
+    Ok(overlay)
+}
+
 /// Builds the bench and returns where it is.
 ///
 /// # Errors
@@ -38,6 +49,15 @@ pub(crate) fn build_optimised() -> Result<PathBuf> {
 /// When the build fails.
 pub(crate) fn build_bench() -> Result<PathBuf> {
     build_package("overlay-bench", "overlay-bench")
+}
+
+/// Builds what takes pictures and returns where it is.
+///
+/// # Errors
+///
+/// When the build fails.
+pub(crate) fn build_gallery() -> Result<PathBuf> {
+    build_package("overlay-gallery", "overlay-gallery")
 }
 
 fn build_package(package: &str, program: &str) -> Result<PathBuf> {

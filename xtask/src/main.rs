@@ -1,8 +1,10 @@
-//! Project tasks: `cargo xtask setup | run | test | lint | bench`.
+//! Project tasks: `cargo xtask setup | run | test | lint | package | gallery | bench`.
 
 mod bench;
 mod binary;
+mod gallery;
 mod lint;
+mod package;
 mod process;
 mod run;
 mod setup;
@@ -40,6 +42,13 @@ enum Task {
     },
     /// Check formatting, clippy with warnings denied, and file lengths
     Lint,
+    /// Make the Debian package
+    Package(package::Package),
+    /// Make the pictures in docs/gallery from what commands print
+    Gallery {
+        /// Names of pictures; all without
+        names: Vec<String>,
+    },
     /// Measure `overlay` against the kernel's own ways; `bench --help` tells more
     #[command(disable_help_flag = true)]
     Bench {
@@ -65,6 +74,8 @@ fn perform(task: Task) -> Result<()> {
         Task::Run { args } => run::run(&args),
         Task::Test { args } => test::test(&args),
         Task::Lint => lint::lint(),
+        Task::Package(package) => package.make(),
+        Task::Gallery { names } => gallery::gallery(&names),
         Task::Bench { args } => bench::bench(&args),
     }
 }

@@ -15,7 +15,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     if !process::is_root() {
         bail!("tests make network namespaces and load eBPF programs: run `cargo xtask test` as root");
     }
-    setup::for_running(true)?;
+    setup::for_testing()?;
     let mut cargo = process::cargo();
     // Those build for BPF only.
     cargo.args(["test", "--workspace", "--exclude", "overlay-ebpf", "--exclude", "overlay-bench-ebpf"]);

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{
     Session, input,
-    output::{Table, or_dash},
+    output::{Table, or_dash, period},
     parse::{ExistOk, MissingOk, station},
 };
 use crate::{
@@ -282,7 +282,7 @@ async fn rows(instance: &Instance, netlink: &Netlink, filter: &Filter) -> Result
 impl Row {
     fn state(&self) -> String {
         match self {
-            Self { frozen: true, frozen_s, .. } => format!("frozen {frozen_s}s"),
+            Self { frozen: true, frozen_s, .. } => format!("frozen {}", period(u64::from(*frozen_s))),
             Self { flapping: true, .. } => "flapping".to_owned(),
             Self { .. } => "-".to_owned(),
         }
@@ -298,7 +298,7 @@ fn table(rows: &[Row]) -> Table {
             or_dash(row.port.as_ref()),
             or_dash(row.remote.as_ref()),
             row.origin.to_owned(),
-            format!("{}s", row.age_s),
+            period(row.age_s),
             row.moves.to_string(),
             row.state(),
         ]);

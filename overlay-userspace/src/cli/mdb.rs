@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     Session,
     fdb::PlaceArgs,
-    output::{Table, or_dash},
+    output::{Table, or_dash, period},
     parse::{ExistOk, MissingOk},
 };
 use crate::{error::Result, instance::Instance, maps::vteps::Vteps, mdb, netlink::Link};
@@ -136,7 +136,7 @@ fn table(rows: &[Row]) -> Table {
             or_dash(row.port.as_ref()),
             or_dash(row.remote.as_ref()),
             row.origin.to_owned(),
-            or_dash(row.left_s.map(|left| format!("{left}s"))),
+            or_dash(row.left_s.map(period)),
         ]);
     }
     table

@@ -37,7 +37,7 @@ use crate::{
     error::{Error, Result},
     instance::{self, Instance},
     netlink::Netlink,
-    netns, preflight,
+    netns, preflight, progress,
     repair::{Report, repair},
     say,
 };
@@ -216,6 +216,9 @@ fn run(cli: Cli) -> Result<()> {
         .map_err(|error| Error::failed("cannot start", error))?;
     let Cli { output, netns, instance, verbose, command } = cli;
     let session = Session { output: Output::new(output), netns, instance, verbose };
+    if session.output.format() == Format::Table {
+        progress::show();
+    }
     runtime.block_on(dispatch(&session, command))
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     Session,
-    output::Table,
+    output::{Table, period},
     parse::{ExistOk, MissingOk, overlay_address, station},
 };
 use crate::{
@@ -156,7 +156,7 @@ fn table(rows: &[Row]) -> Table {
             row.origin.to_owned(),
             if row.router { "yes" } else { "-" }.to_owned(),
             vlans(&row.vlans),
-            format!("{}s", row.age_s),
+            period(row.age_s),
         ]);
     }
     table

@@ -3,6 +3,7 @@
 use std::{
     fmt::Display,
     io::{self, Write as _},
+    time::Duration,
 };
 
 use clap::ValueEnum;
@@ -132,6 +133,12 @@ pub(super) fn out_of(learned: u64, limit: u32) -> String {
     if limit == 0 { learned.to_string() } else { format!("{learned}/{limit}") }
 }
 
+/// A cell for a time: its two largest units, as in `3h5m`.
+pub(super) fn period(seconds: u64) -> String {
+    let exact = humantime::format_duration(Duration::from_secs(seconds)).to_string();
+    exact.split(' ').take(2).collect()
+}
+
 /// A cell for a value that may not be there.
 pub(super) fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
@@ -140,6 +147,12 @@ pub(super) fn or_dash<T: ToString>(value: Option<T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_short() {
+        let shown = [0, 59, 60, 11_110, 86_400 * 3 + 7].map(period);
+        assert_eq!(shown, ["0s", "59s", "1m", "3h5m", "3days7s"]);
+    }
 
     #[test]
     fn columns_line_up() {

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     Session, adopt,
-    output::{Table, or_dash},
+    output::{Table, or_dash, period},
 };
 use crate::{
     agent::presence::{self, Running},
@@ -55,12 +55,16 @@ struct AgentRow {
     pid: Option<i32>,
     /// RFC 3339, in UTC.
     since: Option<String>,
+    /// The same, in seconds until now.
+    #[serde(skip)]
+    age: Option<u64>,
 }
 
 impl AgentRow {
     fn of(running: Running) -> Self {
         let since = running.since.map(|since| humantime::format_rfc3339_seconds(since).to_string());
-        Self { pid: running.pid, since }
+        let age = running.since.and_then(|since| since.elapsed().ok()).map(|age| age.as_secs());
+        Self { pid: running.pid, since, age }
     }
 }
 
@@ -174,7 +178,8 @@ fn table(status: &Status) -> Table {
         || "none; `overlay run` starts one".to_owned(),
         |agent| {
             let (pid, since) = (agent.pid.as_ref(), agent.since.as_ref());
-            format!("process {} since {}", or_dash(pid), or_dash(since))
+            let age = agent.age.map(|age| format!(", for {}", period(age))).unwrap_or_default();
+            format!("process {} since {}{age}", or_dash(pid), or_dash(since))
         },
     );
     table.row(["agent".to_owned(), agent]);

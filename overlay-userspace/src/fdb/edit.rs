@@ -6,6 +6,7 @@ use crate::{
     error::{Error, Result},
     instance::Instance,
     maps::fdb::Editor,
+    progress::Progress,
 };
 
 /// How often it is tried to put one station somewhere. A try fails if another CPU changes the same within nanoseconds, or
@@ -35,10 +36,12 @@ pub(super) fn edit(instance: &Instance, placings: &[Placing]) -> Result<(), Inco
 
 fn run(instance: &Instance, placings: &[Placing], done: &mut usize) -> Result<()> {
     let editor = Editor::open(instance)?;
+    let mut progress = Progress::of("stations", placings.len());
     let mut tries = 0;
     while *done < placings.len() {
         let report = editor.run(&placings[*done..])?;
         *done += report.done();
+        progress.at(*done);
         tries = if report.done() > 0 { 0 } else { tries + 1 };
         match report.next() {
             Placed::Full => return Err(full()),

@@ -5,6 +5,7 @@
 
 mod apt;
 mod linker;
+mod packager;
 mod programs;
 pub(crate) mod toolchain;
 
@@ -18,6 +19,7 @@ use crate::process::say;
 struct Wants {
     programs: Option<Caller>,
     clippy: bool,
+    packager: bool,
 }
 
 /// Sets up for every task.
@@ -26,19 +28,37 @@ struct Wants {
 ///
 /// When something is missing and cannot be installed here; says what to do.
 pub(crate) fn everything() -> Result<()> {
-    let compiler = ensure(Wants { programs: Some(Caller::Bench), clippy: true })?;
+    let compiler = ensure(Wants { programs: Some(Caller::Bench), clippy: true, packager: true })?;
     say(&format!("set up: toolchain {} is {compiler}", toolchain::NAME));
     Ok(())
 }
 
-/// Sets up for building and running, with the programs that the demo and the tests call if wanted.
+/// Sets up for building and running, with the programs that the demo calls if wanted.
 ///
 /// # Errors
 ///
 /// As [`everything`].
 pub(crate) fn for_running(programs: bool) -> Result<()> {
-    let programs = programs.then_some(Caller::Tests);
-    ensure(Wants { programs, clippy: false }).map(drop)
+    let programs = programs.then_some(Caller::Demo);
+    ensure(Wants { programs, clippy: false, packager: false }).map(drop)
+}
+
+/// Sets up for building and testing.
+///
+/// # Errors
+///
+/// As [`everything`].
+pub(crate) fn for_testing() -> Result<()> {
+    ensure(Wants { programs: Some(Caller::Tests), clippy: false, packager: true }).map(drop)
+}
+
+/// Sets up for building and packaging.
+///
+/// # Errors
+///
+/// As [`everything`].
+pub(crate) fn for_packaging() -> Result<()> {
+    ensure(Wants { programs: Some(Caller::Packager), clippy: false, packager: true }).map(drop)
 }
 
 /// Sets up for building and measuring.
@@ -47,7 +67,7 @@ pub(crate) fn for_running(programs: bool) -> Result<()> {
 ///
 /// As [`everything`].
 pub(crate) fn for_measuring() -> Result<()> {
-    ensure(Wants { programs: Some(Caller::Bench), clippy: false }).map(drop)
+    ensure(Wants { programs: Some(Caller::Bench), clippy: false, packager: false }).map(drop)
 }
 
 /// Sets up for linting.
@@ -56,7 +76,7 @@ pub(crate) fn for_measuring() -> Result<()> {
 ///
 /// As [`everything`].
 pub(crate) fn for_linting() -> Result<()> {
-    ensure(Wants { programs: None, clippy: true }).map(drop)
+    ensure(Wants { programs: None, clippy: true, packager: false }).map(drop)
 }
 
 fn ensure(wants: Wants) -> Result<Compiler> {
@@ -83,5 +103,8 @@ fn ensure(wants: Wants) -> Result<Compiler> {
         None => toolchain::link_debian()?,
     };
     linker::ensure(&compiler)?;
+    if wants.packager {
+        packager::ensure()?;
+    }
     Ok(compiler)
 }
