@@ -1,8 +1,11 @@
 //! What the pictures are of: two hosts, a segment with a workload behind each, and some traffic.
 
+use std::process::Stdio;
+
 use anyhow::Result;
 use overlay_tests::{
     mesh,
+    process::Background,
     topology::{Host, Lab},
     traffic,
 };
@@ -26,6 +29,9 @@ impl Gallery {
         host.overlay(&["vni", "set", "100", "--flood", "off"])?;
         one.netns.ip("neigh replace 10.1.0.99 lladdr 02:00:00:00:00:63 dev eth0")?;
         traffic::no_ping(&one.netns, "10.1.0.99".parse()?)?;
+        let mut talk = one.netns.command("ping");
+        talk.stdout(Stdio::null());
+        let _talk = Background::start(talk.args(["-q", "-i", "0.01", "-c", "30000", &two.v4.to_string()]))?;
         take(host)?;
         instances.into_iter().try_for_each(overlay_tests::overlay::Instance::down)
     }

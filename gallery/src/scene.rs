@@ -30,6 +30,9 @@ pub(crate) const SCENES: &[Scene] = &[
     Scene::new("drops", "overlay stats --drops"),
     Scene::new("explain", "overlay explain --port p100-1 --dst 02:00:00:00:00:02 --proto tcp --dport 80"),
     Scene::new("explain-drop", "overlay explain --port p100-1 --dst 02:00:00:00:00:63"),
+    Scene::new("doctor", "overlay -v doctor"),
+    Scene { name: "top", command: "overlay top", rows: 30, lasts: Some(Duration::from_secs(8)) },
+    Scene { name: "capture", command: "overlay capture --count 6", rows: 30, lasts: None },
     Scene::new("version", "overlay version"),
 ];
 

@@ -1,6 +1,6 @@
 //! What cannot be adopted, what is taken over from the device, and adopting without an agent.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
@@ -171,6 +171,9 @@ fn ports_are_as_they_were_without_tcx() -> Result<()> {
     in_the_foreground("clsact", |_| Ok(Tally { sent: 0, answered: 0 }))
 }
 
+/// How long it may take until a command that was just started has adopted a device, and each station was seen by the kernel.
+const BEGINS: Duration = Duration::from_secs(30);
+
 /// Adopts with `--follow`, by that hook, and ends it again; what went on all the while ends as said.
 fn in_the_foreground(tc: &str, end: impl FnOnce(Stream) -> Result<Tally>) -> Result<()> {
     let lab = Lab::new(2)?;
@@ -181,7 +184,7 @@ fn in_the_foreground(tc: &str, end: impl FnOnce(Stream) -> Result<Tally>) -> Res
     ensure!(refused.code == FAILED && refused.stderr.contains("--follow"), "{refused:?}");
     let stream = Stream::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into())?;
     let mut follower = Background::start(&mut host.overlay_command(&["adopt", DEVICE, "--follow"])?)?;
-    agent::soon("the programs send", || {
+    wait_until(Instant::now() + BEGINS, || {
         let before = forwarded(host)?;
         stream.go_on(50)?;
         Ok((forwarded(host)?.0 >= before.0 + 50).then_some(()))

@@ -2,6 +2,7 @@
 
 mod address;
 mod bridge;
+pub(crate) mod counted;
 mod create;
 mod event;
 mod features;
