@@ -1,6 +1,11 @@
 //! Which line of a program the instruction at an address of the kernel came from (`struct bpf_prog_info` in
 //! `include/uapi/linux/bpf.h`).
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "sizes of structures and codes of system calls are small"
+)]
+
 use std::{
     collections::BTreeMap,
     io, mem,

@@ -106,7 +106,9 @@ fn look(setting: Setting, place: &Place<'_>) -> Result<Lines> {
     let (mut elsewhere, mut programs) = (seen, Vec::new());
     for (name, host) in PROGRAMS {
         let code = Code::read(&instances[host], name)?;
-        let own: BTreeMap<u64, u64> = elsewhere.extract_if(.., |address, _| code.has(*address)).collect();
+        let (own, others) =
+            elsewhere.into_iter().partition::<BTreeMap<u64, u64>, _>(|(address, _)| code.has(*address));
+        elsewhere = others;
         let mut lines = lines(&code, &own, each);
         lines.sort_by(|one, other| other.nanoseconds.total_cmp(&one.nanoseconds));
         programs.push(Program { name, nanoseconds: each(own.values().sum()), lines });

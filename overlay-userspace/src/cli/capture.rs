@@ -135,18 +135,18 @@ impl Work {
                 break;
             };
             let captured = self.assembly.put(heard, &mut self.names);
-            if self.put(sink, captured, &mut pipe)? || pipe.is_closed() {
+            if self.put(sink, &captured, &mut pipe)? || pipe.is_closed() {
                 return Ok(());
             }
         }
         let heard = self.ear.take()?;
         let mut captured = self.assembly.put(heard, &mut self.names);
         captured.extend(self.assembly.finish());
-        self.put(sink, captured, &mut pipe).map(drop)
+        self.put(sink, &captured, &mut pipe).map(drop)
     }
 
     /// Puts packets where they go; whether that is the end.
-    fn put(&mut self, sink: &mut Sink, captured: Vec<Captured>, pipe: &mut Pipe) -> Result<bool> {
+    fn put(&mut self, sink: &mut Sink, captured: &[Captured], pipe: &mut Pipe) -> Result<bool> {
         for captured in captured.iter().filter(|captured| self.filter.takes(captured)) {
             let written = match sink {
                 Sink::Lines => pipe.line(self.line(captured)),

@@ -124,7 +124,7 @@ impl Monitor {
                 match session.output.format() {
                     Format::Table => pipe.line(row)?,
                     Format::Json => {
-                        pipe.line(serde_json::to_string(&row).context(|| "cannot print JSON")?)?
+                        pipe.line(serde_json::to_string(&row).context(|| "cannot print JSON")?)?;
                     }
                 }
             }

@@ -193,8 +193,6 @@ impl Side {
     /// Whether a frame from that side can meet a program.
     const fn reaches(self, jump: Jump) -> bool {
         match jump {
-            // Nobody captures what is explained.
-            Jump::CaptureFromPort | Jump::CaptureFromUplink => false,
             Jump::ForwardFromPort
             | Jump::FloodFromPort
             | Jump::FloodToTunnels
@@ -217,8 +215,11 @@ impl Side {
             | Jump::TransitFromTunnel
             | Jump::TooBigFromTunnel => matches!(self, Self::Uplink),
             Jump::DeliverToPort => true,
-            // To the explaining programs nothing is adopted.
-            Jump::AdoptedFromUplink | Jump::ForwardAdopted => false,
+            // To the explaining programs nothing is adopted, and nobody captures what is explained.
+            Jump::AdoptedFromUplink
+            | Jump::ForwardAdopted
+            | Jump::CaptureFromPort
+            | Jump::CaptureFromUplink => false,
         }
     }
 }

@@ -82,21 +82,21 @@ impl<W: Write> CaptureFile<W> {
 
     /// The number of a device in the file; a new one is described first.
     fn interface(&mut self, device: &str) -> std::io::Result<u32> {
-        let at = match self.devices.iter().position(|known| known == device) {
-            Some(at) => at,
-            None => {
-                let block = InterfaceDescriptionBlock {
-                    linktype: DataLink::ETHERNET,
-                    snaplen: self.bytes,
-                    options: vec![
-                        InterfaceDescriptionOption::IfName(device.into()),
-                        InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
-                    ],
-                };
-                self.writer.write_pcapng_block(block).map_err(cause)?;
-                self.devices.push(device.to_owned());
-                self.devices.len() - 1
-            }
+        let known = self.devices.iter().position(|known| known == device);
+        let at = if let Some(at) = known {
+            at
+        } else {
+            let block = InterfaceDescriptionBlock {
+                linktype: DataLink::ETHERNET,
+                snaplen: self.bytes,
+                options: vec![
+                    InterfaceDescriptionOption::IfName(device.into()),
+                    InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
+                ],
+            };
+            self.writer.write_pcapng_block(block).map_err(cause)?;
+            self.devices.push(device.to_owned());
+            self.devices.len() - 1
         };
         u32::try_from(at).map_err(std::io::Error::other)
     }

@@ -43,7 +43,7 @@ pub fn buffers(instance: &Instance, slot: usize, pages: impl Fn(usize) -> usize)
 
 /// Who listens.
 pub struct Listeners {
-    listeners: Array<MapData, Listener>,
+    slots: Array<MapData, Listener>,
     lost: PerCpuArray<MapData, u64>,
     generation: Array<MapData, u64>,
 }
@@ -56,7 +56,7 @@ impl Listeners {
     /// Fails if they are gone.
     pub fn open(instance: &Instance) -> Result<Self> {
         Ok(Self {
-            listeners: open(instance, LISTENERS)?,
+            slots: open(instance, LISTENERS)?,
             lost: open(instance, LOST)?,
             generation: open(instance, GENERATION)?,
         })
@@ -69,7 +69,7 @@ impl Listeners {
     /// Fails if the kernel does.
     pub fn set(&mut self, slot: usize, listener: Listener) -> Result<()> {
         let index = u32::try_from(slot).context(|| "no such slot")?;
-        self.listeners.set(index, listener, 0).context(|| format!("cannot write map {LISTENERS}"))
+        self.slots.set(index, listener, 0).context(|| format!("cannot write map {LISTENERS}"))
     }
 
     /// How many events have found no room in the buffers of a slot, ever.

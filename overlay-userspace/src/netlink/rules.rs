@@ -14,7 +14,7 @@ const DUMP: u16 = 0x301;
 /// `NFPROTO_BRIDGE` of `include/uapi/linux/netfilter.h`.
 const BRIDGE: u8 = 7;
 /// Bytes of `struct nlmsghdr` and of `struct nfgenmsg`.
-const LEN: usize = 16 + 4;
+const LEN: u32 = 16 + 4;
 
 /// All families.
 const ANY: u8 = 0;
@@ -39,8 +39,8 @@ fn ask(family: u8) -> std::io::Result<Vec<u8>> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
-    let mut question = [0; LEN];
-    question[..4].copy_from_slice(&(LEN as u32).to_ne_bytes());
+    let mut question = [0; LEN as usize];
+    question[..4].copy_from_slice(&LEN.to_ne_bytes());
     question[4..6].copy_from_slice(&GET_TABLES.to_ne_bytes());
     question[6..8].copy_from_slice(&DUMP.to_ne_bytes());
     question[16] = family;

@@ -61,14 +61,13 @@ pub(crate) async fn admit(
     let is_multipath = !netlink.equal_routes(remote).await.is_empty();
     let made = vtep(&config, remote.into(), &route, way.settings)?.with_multipath(is_multipath);
     refuse_other_way(&made, &route, way)?;
-    let id = match known(instance, &config, key, way.settings)? {
-        Some(id) => id,
-        None => {
-            if way.settings.udp_checksum {
-                cutter::have(instance, netlink).await?;
-            }
-            ids::claim(instance, &made)?
+    let id = if let Some(id) = known(instance, &config, key, way.settings)? {
+        id
+    } else {
+        if way.settings.udp_checksum {
+            cutter::have(instance, netlink).await?;
         }
+        ids::claim(instance, &made)?
     };
     ids::unify(instance, remote.into(), id)?;
     maps::counters::start(instance, vni, Some(id))?;
