@@ -22,6 +22,9 @@ use overlay_tests::{
 /// Packets that the kernel has all the same: neighbours are asked now and then.
 const FEW: u64 = 12;
 
+/// How long it may take until stations are known, or a thousand packets in a row go by the programs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Agents on the hosts, and their instances.
 fn agents(lab: &Lab) -> Result<Vec<(Background, Instance<'_>)>> {
     lab.hosts.iter().map(|host| agent::run(host, &[])).collect()
@@ -29,29 +32,28 @@ fn agents(lab: &Lab) -> Result<Vec<(Background, Instance<'_>)>> {
 
 /// Waits until the programs of a host know the way of frames between two workloads.
 fn known(host: &Host, stations: u64) -> Result<()> {
-    soon("the stations are known", || {
+    wait_until(Instant::now() + PATIENCE, || {
         let count = adopted(host)?.and_then(|row| row["stations"].as_u64());
         Ok((count >= Some(stations)).then_some(()))
     })
+    .context("the stations are known")
 }
 
 /// The programs of `host` carry a stream both ways, and the kernel's device stands still.
 fn carries(host: &Host, stream: &Stream) -> Result<()> {
-    // The kernel sees the first frame of each station.
-    soon("the programs carry it", || {
-        let before = carried(host)?;
-        stream.go_on(100)?;
-        let after = carried(host)?;
-        Ok((after.0 - before.0 <= FEW && after.1 - before.1 <= FEW).then_some(()))
-    })?;
-    let (kernel, ours) = (carried(host)?, forwarded(host)?);
-    stream.go_on(1000)?;
-    let (kernel_after, ours_after) = (carried(host)?, forwarded(host)?);
-    let (sent, received) = (ours_after.0 - ours.0, ours_after.1 - ours.1);
-    ensure!(sent >= 1000 - FEW && received >= 1000 - FEW, "the programs sent {sent}, received {received}");
-    let (sent, received) = (kernel_after.0 - kernel.0, kernel_after.1 - kernel.1);
-    ensure!(sent <= FEW && received <= FEW, "the kernel sent {sent}, received {received}");
-    Ok(())
+    // The kernel sees the first frame of each station, and all while an agent has no CPU to renew what was lent.
+    let mut told = String::new();
+    let carried_all = wait_until(Instant::now() + PATIENCE, || {
+        let (kernel, ours) = (carried(host)?, forwarded(host)?);
+        stream.go_on(1000)?;
+        let (kernel_after, ours_after) = (carried(host)?, forwarded(host)?);
+        let (sent, received) = (ours_after.0 - ours.0, ours_after.1 - ours.1);
+        let by_kernel = (kernel_after.0 - kernel.0, kernel_after.1 - kernel.1);
+        told = format!("the programs sent {sent}, received {received}; the kernel {by_kernel:?}");
+        let is_all = sent >= 1000 - FEW && received >= 1000 - FEW && by_kernel.0 <= FEW && by_kernel.1 <= FEW;
+        Ok(is_all.then_some(()))
+    });
+    carried_all.context(told)
 }
 
 /// Adopts and releases on one host, then on both, while datagrams and a connection go on.

@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub struct Captured {
     /// When a program saw it first.
     pub time: SystemTime,
+    /// The same by the monotonic clock, in nanoseconds: nobody sets that.
+    pub order: u64,
     /// The device that it came by.
     pub device: String,
     /// What there is of it.
@@ -111,7 +113,7 @@ impl Assembly {
             }),
         );
         complete.retain(|captured| !captured.fate.is_passed);
-        complete.sort_by_key(|captured| captured.time);
+        complete.sort_by_key(|captured| captured.order);
         complete
     }
 
@@ -132,7 +134,7 @@ impl Assembly {
         let in_tunnel = sight::tunnel(&packet, self.port).and_then(|tunnel| tunnel.vni);
         let vni = Vni::new(event.vni).or(in_tunnel);
         let device = names.device(event.device);
-        Captured { time, device, packet, len: event.len, vni, fate: Fate::default() }
+        Captured { time, order: event.time, device, packet, len: event.len, vni, fate: Fate::default() }
     }
 }
 

@@ -47,6 +47,10 @@ const TICK: Duration = Duration::from_millis(200);
 /// How far the wall clock may be off before it is read again.
 const SLACK: Duration = Duration::from_millis(1);
 
+/// Between two looks at clocks that are taken for one, in nanoseconds, and how often that is tried.
+const PRECISE_NS: u64 = 50_000;
+const TRIES: u32 = 16;
+
 /// Pages of all buffers together, and of each, at most.
 const MOST_PAGES: usize = 1 << 14;
 const PAGES: usize = 1 << 9;
@@ -266,6 +270,20 @@ fn monotonic() -> Result<u64> {
 
 /// When the monotonic clock began, by today's wall clock.
 fn boot() -> Result<SystemTime> {
-    let since = Duration::from_nanos(monotonic()?);
-    SystemTime::now().checked_sub(since).ok_or_else(|| Error::Failed("the clock is before 1970".to_owned()))
+    let mut before = monotonic()?;
+    for _ in 0..TRIES {
+        let now = SystemTime::now();
+        let after = monotonic()?;
+        if after - before < PRECISE_NS {
+            return since(now, before);
+        }
+        // Somebody else had the CPU between the looks at the clocks.
+        before = after;
+    }
+    since(SystemTime::now(), before)
+}
+
+fn since(now: SystemTime, monotonic_ns: u64) -> Result<SystemTime> {
+    let began = now.checked_sub(Duration::from_nanos(monotonic_ns));
+    began.ok_or_else(|| Error::Failed("the clock is before 1970".to_owned()))
 }
