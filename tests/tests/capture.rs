@@ -120,10 +120,9 @@ fn lines_tell_what_became_of_each_frame() -> Result<()> {
         ),
     ] {
         let line = listening.line()?;
-        ensure!(
-            timeless(&line) == format!("{what}, {length}: {fate}"),
-            "{line}\nnot {what}, {length}: {fate}"
-        );
+        if timeless(&line) != format!("{what}, {length}: {fate}") {
+            anyhow::bail!("{line}\nnot {what}, {length}: {fate}\nand then {:#?}", listening.end()?);
+        }
     }
     ensure!(listening.end()?.0.is_empty());
     Ok(())

@@ -99,6 +99,7 @@ impl Assembly {
                     }
                 }
                 Some(Kind::Dropped) => {
+                    complete.extend(self.end(|waiting| waiting.cpu == cpu));
                     let mut captured = self.begin(time, &event, packet, names);
                     captured.fate.drops.extend(reason(&event));
                     complete.push(captured);
