@@ -25,6 +25,22 @@ impl MacAddr {
         self.0
     }
 
+    /// Its bytes as a number, the first one on top.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        (u16::from_be_bytes([a, b]) as u64) << 32 | u32::from_be_bytes([c, d, e, f]) as u64
+    }
+
+    /// The address whose [`word`](Self::word) that is.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_word(word: u64) -> Self {
+        let [_, _, a, b, c, d, e, f] = word.to_be_bytes();
+        Self([a, b, c, d, e, f])
+    }
+
     /// The 12 bytes of two addresses as words, the upper half of the second 0.
     #[inline(always)]
     #[must_use]

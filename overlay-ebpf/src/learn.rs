@@ -9,12 +9,7 @@ use overlay_common::{
     },
 };
 
-use crate::{
-    explain,
-    maps::fdb,
-    sighting::{self, Sighting},
-    skb::Skb,
-};
+use crate::{explain, maps::fdb, sighting, skb::Skb};
 
 /// How old the time of an entry may grow before a frame renews it, in nanoseconds: so that busy stations do not make
 /// every packet write to shared memory.
@@ -33,9 +28,7 @@ pub(crate) fn learn(skb: &Skb, vni: Vni, segment: &Segment, source: MacAddr, pla
         explain::note(|| Step::Learn(Some(vni), Learning::Known));
         return true;
     }
-    let sighting = Sighting { skb, vni, source, place, now };
-    let news = sighting::judge(&sighting);
-    sighting::follow_up(&sighting, news);
+    sighting::note(skb, vni, source, place);
     false
 }
 

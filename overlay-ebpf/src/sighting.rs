@@ -1,20 +1,19 @@
 //! Stations that are seen for the first time, or not where they were seen last: the rare part of learning, a function of
 //! its own so that the programs that learn stay short.
 
-use aya_ebpf::{helpers::bpf_get_prandom_u32, programs::TcContext};
+use aya_ebpf::{bindings::__sk_buff, helpers::bpf_get_prandom_u32, programs::TcContext};
 use aya_log_ebpf::warn;
 use overlay_common::{
     MacAddr, Vni,
     explain::{Learning, Step},
     maps::{
         event::Kind,
-        fdb::{FdbEntry, FdbKey, Origin, Place},
-        segment::Segment,
+        fdb::{FdbEntry, FdbKey, Origin, Place, Standing},
     },
 };
 
 use crate::{
-    explain,
+    clock, explain,
     maps::{
         ageing,
         counters::{self, Unlearned},
@@ -27,22 +26,24 @@ use crate::{
 };
 
 /// A station that is not where it is known to be.
-pub(crate) struct Sighting<'a> {
-    pub(crate) skb: &'a Skb,
-    pub(crate) vni: Vni,
-    pub(crate) source: MacAddr,
-    pub(crate) place: Place,
+#[derive(Clone, Copy)]
+struct Sighting {
+    vni: Vni,
+    source: MacAddr,
+    place: Place,
     /// When it was seen, nanoseconds of the monotonic clock.
-    pub(crate) now: u64,
+    now: u64,
 }
 
-/// What came of a sighting: what is told of it, or nothing. A number, because the verifier follows numbers from function to function.
+/// What came of a sighting: what is told of it, or nothing. A number, which is what a function that is exported can return.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct News(u32);
+struct News(u32);
 
 impl News {
     const NOTHING: Self = Self(u32::MAX);
+    /// There is an entry for the station.
+    const KNOWN: Self = Self(u32::MAX - 2);
     /// The station was learned.
     const LEARNED: Self = Self(Kind::Learned as u32);
     /// The station was learned, but there was no room in the queue of those that age.
@@ -58,7 +59,7 @@ impl News {
 
     /// The same for who explains.
     #[inline(always)]
-    pub(crate) fn learning(self) -> Learning {
+    fn learning(self) -> Learning {
         match self {
             Self::LEARNED | Self::UNQUEUED => Learning::Learned,
             Self::MOVED => Learning::Moved,
@@ -69,54 +70,91 @@ impl News {
     }
 }
 
-/// Learns a station or moves it, as far as the settings and limits of its segment and port allow it.
-#[inline(never)]
-pub(crate) fn judge(sighting: &Sighting<'_>) -> News {
-    let Some(segment) = segments::get(sighting.vni) else { return News::NOTHING };
-    match fdb::entry_mut(sighting.vni, sighting.source) {
-        None => sighting.learn(segment),
-        Some(entry) => sighting.compare(segment, entry),
-    }
+/// Notes that a station was seen at `place`: learns it or moves it, as far as the settings and limits of its segment and port
+/// allow it.
+#[inline(always)]
+pub(crate) fn note(skb: &Skb, vni: Vni, source: MacAddr, place: Place) {
+    note_station(skb.raw(), source.word(), Standing::learned_at(vni, place).word());
 }
 
-/// Does what [`judge`] left to do: tells what is new, and makes room where stations have aged, so that what could not be
+// Functions of their own, whose stacks do not add up. They are exported, so that the verifier walks each once.
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn note_station(skb: *mut __sk_buff, mac: u64, standing: u64) -> u32 {
+    let news = match News(learn_station(mac, standing)) {
+        News::KNOWN => News(move_station(mac, standing)),
+        news => news,
+    };
+    follow_up(skb, mac, standing, news.0)
+}
+
+/// Learns a station that is not known, as far as the limits of its segment and port allow it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn learn_station(mac: u64, standing: u64) -> u32 {
+    Sighting::read(mac, standing).map_or(News::NOTHING, |sighting| sighting.learn()).0
+}
+
+/// Moves one that is known, unless it has to stay.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn move_station(mac: u64, standing: u64) -> u32 {
+    Sighting::read(mac, standing).map_or(News::NOTHING, |sighting| sighting.compare()).0
+}
+
+/// Does what these left to do: tells what is new, and makes room where stations have aged, so that what could not be
 /// learned can be next time.
 #[inline(never)]
-pub(crate) fn follow_up(sighting: &Sighting<'_>, news: News) {
-    explain::note(|| Step::Learn(Some(sighting.vni), news.learning()));
-    if news == News::NOTHING {
-        return;
+#[unsafe(no_mangle)]
+extern "C" fn follow_up(skb: *mut __sk_buff, mac: u64, standing: u64, news: u32) -> u32 {
+    if let Some(sighting) = Sighting::read(mac, standing) {
+        sighting.follow_up(&Skb::new(TcContext::new(skb)), News(news));
     }
-    // The verifier minds a pointer to the stack that is left in the register of what a function returns.
-    let skb = &Skb::new(TcContext::new(sighting.skb.raw()));
-    let told = if news == News::UNQUEUED { News::LEARNED } else { news };
-    watch::station(skb, told.0 as u8, sighting.vni, sighting.source, sighting.place);
-    match news {
-        News::FLAPS => {
-            warn!(
-                skb,
-                "VNI {}: {:mac} flaps: it moves too often",
-                sighting.vni.get(),
-                sighting.source.bytes()
-            );
-        }
-        News::NO_ROOM | News::LIMITED => reclaim::when_due(skb, sighting.now),
-        News::UNQUEUED => {
-            reclaim::reclaim::<false>(skb, sighting.now);
-            if let Some(entry) = fdb::entry_mut(sighting.vni, sighting.source)
-                && entry.origin() == Origin::Learned
-            {
-                let element = FdbKey::new(sighting.vni, sighting.source).with_tag(entry.tag());
-                reclaim::put_back::<false>(skb, sighting.vni, element, entry);
-            }
-        }
-        _ => {}
-    }
+    0
 }
 
-impl Sighting<'_> {
+impl Sighting {
+    /// One that was passed as numbers: the address, and where the station is and in which segment.
     #[inline(always)]
-    fn learn(&self, segment: &Segment) -> News {
+    fn read(mac: u64, standing: u64) -> Option<Self> {
+        let standing = Standing::from_word(standing);
+        let vni = standing.vni()?;
+        Some(Self { vni, source: MacAddr::from_word(mac), place: standing.place(vni)?, now: clock::now() })
+    }
+
+    #[inline(always)]
+    fn follow_up(&self, skb: &Skb, news: News) {
+        explain::note(|| Step::Learn(Some(self.vni), news.learning()));
+        if news == News::NOTHING {
+            return;
+        }
+        let told = if news == News::UNQUEUED { News::LEARNED } else { news };
+        watch::station(skb, told.0 as u8, self.vni, self.source, self.place);
+        match news {
+            News::FLAPS => {
+                warn!(skb, "VNI {}: {:mac} flaps: it moves too often", self.vni.get(), self.source.bytes());
+            }
+            News::NO_ROOM | News::LIMITED => reclaim::when_due(skb, self.now),
+            News::UNQUEUED => {
+                reclaim::reclaim::<false>(skb, self.now);
+                if let Some(entry) = fdb::entry_mut(self.vni, self.source)
+                    && entry.origin() == Origin::Learned
+                {
+                    let element = FdbKey::new(self.vni, self.source).with_tag(entry.tag());
+                    reclaim::put_back::<false>(skb, self.vni, element, entry);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[inline(always)]
+    fn learn(&self) -> News {
+        let Some(segment) = segments::get(self.vni) else { return News::NOTHING };
+        if fdb::entry_mut(self.vni, self.source).is_some() {
+            return News::KNOWN;
+        }
         let Some(in_segment) = learned::of_segment(self.vni) else { return News::NOTHING };
         if !in_segment.take(segment.learn_limit()) {
             return self.refuse(Unlearned::Limit);
@@ -142,9 +180,10 @@ impl Sighting<'_> {
         }
     }
 
-    /// Moves a learned entry, unless it has to stay.
     #[inline(always)]
-    fn compare(&self, segment: &Segment, entry: &mut FdbEntry) -> News {
+    fn compare(&self) -> News {
+        let Some(segment) = segments::get(self.vni) else { return News::NOTHING };
+        let Some(entry) = fdb::entry_mut(self.vni, self.source) else { return News::NOTHING };
         let seen = entry.standing();
         // None: it is being removed just now.
         let Some(place) = seen.place(self.vni) else { return News::NOTHING };

@@ -1,7 +1,8 @@
 //! Telling those who listen what happens. Nothing of this is on the way of a packet whose flow is known.
 //!
 //! Each function that is called from many places is one of its own, with numbers as arguments, and writes to this CPU's desk: the
-//! callers' stacks are short.
+//! callers' stacks are short. They are exported, so that the verifier walks each once, and not for each state of each caller
+//! (`Documentation/bpf/verifier.rst`, global functions): their arguments and what they return are any numbers to it.
 
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use overlay_common::{
@@ -60,11 +61,10 @@ pub(crate) fn station(skb: &Skb, kind: u8, vni: Vni, mac: MacAddr, place: Place)
         return;
     }
     let [device, vtep] = Event::words(place);
-    let [high, low] = mac_words(mac);
     tell_station(
         skb.raw(),
         u64::from(kind) << 32 | u64::from(vni.get()),
-        high << 32 | low,
+        mac.word(),
         u64::from(device) << 32 | u64::from(vtep),
     );
 }
@@ -74,9 +74,8 @@ pub(crate) fn station(skb: &Skb, kind: u8, vni: Vni, mac: MacAddr, place: Place)
 pub(crate) fn neighbour(skb: &Skb, vni: Vni, mac: MacAddr, address: OverlayAddr) {
     if !IS_SILENT && let Some(desk) = desk() {
         desk.event.set_address(address);
-        let [high, low] = mac_words(mac);
         let what = u64::from(Kind::Neighbour as u8) << 32 | u64::from(vni.get());
-        tell_station(skb.raw(), what, high << 32 | low, 0);
+        tell_station(skb.raw(), what, mac.word(), 0);
     }
 }
 
@@ -94,15 +93,14 @@ pub(crate) fn missed(skb: &Skb, vni: Vni, mac: MacAddr) {
     if IS_SILENT {
         return;
     }
-    let [high, low] = mac_words(mac);
-    tell_station(skb.raw(), u64::from(Kind::Missed as u8) << 32 | u64::from(vni.get()), high << 32 | low, 0);
+    tell_station(skb.raw(), u64::from(Kind::Missed as u8) << 32 | u64::from(vni.get()), mac.word(), 0);
 }
 
 /// Captures a packet, if somebody wants it. Where nobody captures any more, the next packets go their usual way again.
 #[inline(always)]
 pub(crate) fn captured(skb: &Skb, vni: Option<Vni>) {
     if !IS_SILENT {
-        capture(skb.raw(), vni.map_or(0, Vni::get));
+        tell_frame(skb.raw(), vni.map_or(0, Vni::get));
     }
 }
 
@@ -142,13 +140,12 @@ pub(crate) fn done(skb: &Skb, verdict: &Fate) {
         return;
     }
     let Some(desk) = desk().filter(|desk| desk.captured != 0) else { return };
-    match verdict {
-        Fate::NotOurs => tell_verdict(skb.raw(), Verdict::Passed as u32, 0),
-        Fate::Redirected(_) if desk.has_verdict == 0 => {
-            tell_verdict(skb.raw(), Verdict::Answered as u32, 0);
-        }
-        Fate::Redirected(_) | Fate::Copied => {}
-    }
+    let verdict = match verdict {
+        Fate::NotOurs => Verdict::Passed,
+        Fate::Redirected(_) if desk.has_verdict == 0 => Verdict::Answered,
+        Fate::Redirected(_) | Fate::Copied => return,
+    };
+    tell_verdict(skb.raw(), verdict as u32, 0);
 }
 
 /// Whatever is captured next is another packet.
@@ -159,16 +156,11 @@ pub(crate) fn forget() {
     }
 }
 
-#[inline(always)]
-fn mac_words(mac: MacAddr) -> [u64; 2] {
-    let [a, b, c, d, e, f] = mac.bytes();
-    [u64::from(u16::from_be_bytes([a, b])), u64::from(u32::from_be_bytes([c, d, e, f]))]
-}
-
 #[inline(never)]
-fn tell_drop(skb: *mut __sk_buff) {
+#[unsafe(no_mangle)]
+extern "C" fn tell_drop(skb: *mut __sk_buff) -> u32 {
     let now = clock::now();
-    let Some(desk) = desk() else { return };
+    let Some(desk) = desk() else { return 0 };
     let reason = desk.reason;
     drops::count_number(reason);
     if desk.captured != 0 {
@@ -177,26 +169,26 @@ fn tell_drop(skb: *mut __sk_buff) {
     let kind = Kind::Dropped as u8;
     let wanted = who_wants(kind, now) & !desk.captured;
     if wanted == 0 || !events::is_within_rate(kind, now) {
-        return;
+        return 0;
     }
     let skb = Skb::new(TcContext::new(skb));
     let device = skb.device();
     let vni = device.and_then(ports::get).and_then(|port| port.vni()).map_or(0, Vni::get);
     desk.event =
         Event { kind, reason: reason as u8, vni, device: device.map_or(0, IfIndex::get), ..Event::default() };
-    events::tell(skb.raw(), wanted, skb.len());
+    events::tell(skb.raw(), wanted, skb.len())
 }
 
 #[inline(never)]
-fn tell_station(skb: *mut __sk_buff, what: u64, mac: u64, place: u64) {
+#[unsafe(no_mangle)]
+extern "C" fn tell_station(skb: *mut __sk_buff, what: u64, mac: u64, place: u64) -> u32 {
     let (now, kind) = (clock::now(), (what >> 32) as u8);
     let wanted = who_wants(kind, now);
-    let Some(desk) = desk() else { return };
+    let Some(desk) = desk() else { return 0 };
     if wanted == 0 || !events::is_within_rate(kind, now) {
-        return;
+        return 0;
     }
     let skb = Skb::new(TcContext::new(skb));
-    let [_, _, a, b, c, d, e, f] = mac.to_be_bytes();
     // Field by field, since there is no stack for a whole one.
     let event = &mut desk.event;
     if kind != Kind::Neighbour as u8 {
@@ -208,18 +200,19 @@ fn tell_station(skb: *mut __sk_buff, what: u64, mac: u64, place: u64) {
     (event.kind, event.reason, event.verdict, event.number) = (kind, 0, 0, 0);
     event.vni = what as u32;
     event.device = skb.device().map_or(0, IfIndex::get);
-    event.mac = MacAddr::new([a, b, c, d, e, f]);
-    events::tell(skb.raw(), wanted, skb.len());
+    event.mac = MacAddr::from_word(mac);
+    events::tell(skb.raw(), wanted, skb.len())
 }
 
 #[inline(never)]
-fn capture(skb: *mut __sk_buff, vni: u32) {
-    let Some(desk) = desk() else { return };
+#[unsafe(no_mangle)]
+extern "C" fn tell_frame(skb: *mut __sk_buff, vni: u32) -> u32 {
+    let Some(desk) = desk() else { return 0 };
     desk.captured = 0;
     let wanted = who_wants(Kind::Frame as u8, clock::now());
     if wanted == 0 {
         generation::end_capture();
-        return;
+        return 0;
     }
     let skb = Skb::new(TcContext::new(skb));
     desk.number = desk.number.wrapping_add(1);
@@ -232,11 +225,13 @@ fn capture(skb: *mut __sk_buff, vni: u32) {
         ..Event::default()
     };
     desk.captured = events::tell(skb.raw(), wanted, skb.len());
+    desk.captured
 }
 
 #[inline(never)]
-fn tell_place(skb: *mut __sk_buff, vni: u32, device: u32, vtep: u32) {
-    let Some(desk) = desk().filter(|desk| desk.captured != 0) else { return };
+#[unsafe(no_mangle)]
+extern "C" fn tell_place(skb: *mut __sk_buff, vni: u32, device: u32, vtep: u32) -> u32 {
+    let Some(desk) = desk().filter(|desk| desk.captured != 0) else { return 0 };
     desk.has_verdict = 1;
     desk.event = Event {
         kind: Kind::Verdict as u8,
@@ -247,12 +242,13 @@ fn tell_place(skb: *mut __sk_buff, vni: u32, device: u32, vtep: u32) {
         ..Event::default()
     };
     let to = desk.captured;
-    events::tell(skb, to, 0);
+    events::tell(skb, to, 0)
 }
 
 #[inline(never)]
-fn tell_verdict(skb: *mut __sk_buff, verdict: u32, reason: u32) {
-    let Some(desk) = desk() else { return };
+#[unsafe(no_mangle)]
+extern "C" fn tell_verdict(skb: *mut __sk_buff, verdict: u32, reason: u32) -> u32 {
+    let Some(desk) = desk() else { return 0 };
     desk.has_verdict = 1;
     desk.event = Event {
         kind: Kind::Verdict as u8,
@@ -262,5 +258,5 @@ fn tell_verdict(skb: *mut __sk_buff, verdict: u32, reason: u32) {
         ..Event::default()
     };
     let to = desk.captured;
-    events::tell(skb, to, 0);
+    events::tell(skb, to, 0)
 }

@@ -213,6 +213,7 @@ impl Standing {
     }
 
     /// What that word says.
+    #[inline(always)]
     #[must_use]
     pub const fn from_word(word: u64) -> Self {
         Self(word)
