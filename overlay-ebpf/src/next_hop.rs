@@ -5,10 +5,11 @@ use core::mem::{self, MaybeUninit};
 use aya_ebpf::{
     EbpfContext,
     bindings::{
-        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NO_NEIGH,
-        BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibParams,
+        __sk_buff, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NO_NEIGH,
+        BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LKUP_RET_UNREACHABLE, bpf_fib_lookup as FibParams,
     },
     helpers::bpf_fib_lookup,
+    programs::TcContext,
 };
 use overlay_common::{
     DropReason, Family, IfIndex, MacAddr, VtepId,
@@ -22,7 +23,7 @@ use overlay_common::{
 
 use crate::{
     explain,
-    maps::{flooding, next_hops, path_mtus, uplinks},
+    maps::{flooding, next_hops, path_mtus, uplinks, vteps},
     redirect::{self, Neighbour},
     skb::Skb,
     verdict::Outcome,
@@ -119,7 +120,7 @@ pub(crate) fn find(
     let hop = next_hops::get(slot).ok_or(DropReason::UnknownVtep)?;
     if !hop.is_good(slot, now) {
         if !vtep.is_group() {
-            return look_up(skb, id, vtep, slot, hop, now, load);
+            return look_up(ask_apart(skb, id, slot, load.ip_len), id, vtep, slot, hop, now, load);
         }
         *hop = to_group(skb, vtep, slot, now)?;
     }
@@ -146,17 +147,18 @@ pub(crate) fn resolved(
         return None;
     }
     if !hop.is_good(slot, now) {
-        let way = look_up(context, id, vtep, slot, hop, now, load).ok()?;
+        let code = ask(context, vtep, slot.lot(), load.ip_len);
+        let way = look_up(code, id, vtep, slot, hop, now, load).ok()?;
         return way.hop.filter(|_| way.is_resolved);
     }
     if hop.carries(load.ip_len) { Some(hop) } else { None }
 }
 
-/// Asks the FIB, and keeps a complete answer in `hop`, the place of `slot`. What it shares out equal-cost routes by is the same for all flows
+/// Reads what the FIB answered, and keeps a complete answer in `hop`, the place of `slot`. What it shares out equal-cost routes by is the same for all flows
 /// of a lot: addresses, and by its settings ports (`fib_multipath_hash_policy`) or the flow label.
 #[inline(always)]
 fn look_up(
-    context: &impl EbpfContext,
+    code: u32,
     id: VtepId,
     vtep: &Vtep,
     slot: Slot,
@@ -167,10 +169,8 @@ fn look_up(
     if heeds_told && ip_len > u32::from(path_mtus::get(id, now)) {
         return Err(DropReason::TooBig);
     }
-    // Who floods has no stack for it.
     let params = flooding::fib().ok_or(DropReason::NoRoute)?;
-    *params = zeroed();
-    match ask(context, vtep, slot, ip_len, params) {
+    match code {
         BPF_FIB_LKUP_RET_SUCCESS => {
             let uplink = checked(params.ifindex)?;
             // SAFETY: the kernel has replaced the length by the MTU.
@@ -209,10 +209,9 @@ pub(crate) fn mtu(skb: &Skb, id: VtepId, vtep: &Vtep, slot: Slot, least: u16, no
     if vtep.is_group() {
         return vtep.uplink().and_then(|uplink| skb.mtu_of(uplink).ok());
     }
-    // Who asks for several slots has no stack for it.
+    let code = ask_apart(skb, id, slot, u32::from(u16::MAX));
     let params = flooding::fib()?;
-    *params = zeroed();
-    let mtu = match ask(skb, vtep, slot, u32::from(u16::MAX), params) {
+    let mtu = match code {
         // SAFETY: the kernel has replaced the length by the MTU.
         BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_FRAG_NEEDED => unsafe {
             params.__bindgen_anon_1.mtu_result
@@ -229,12 +228,31 @@ fn zeroed() -> FibParams {
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
-/// Asks the FIB for the way of an outer IP packet of `ip_len` bytes; its code. `params` are zero, and hold the answer then.
+/// Asks the FIB as [`ask`] does, for TC.
 #[inline(always)]
-fn ask(context: &impl EbpfContext, vtep: &Vtep, slot: Slot, ip_len: u32, params: &mut FibParams) -> u32 {
+fn ask_apart(skb: &Skb, id: VtepId, slot: Slot, ip_len: u32) -> u32 {
+    ask_fib(skb.raw(), id.index(), slot.lot(), ip_len)
+}
+
+/// A function of its own, and exported, so that the verifier walks it once.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn ask_fib(skb: *mut __sk_buff, id: u32, lot: u32, ip_len: u32) -> u32 {
+    match VtepId::new(id as u16).and_then(vteps::get) {
+        Some(vtep) => ask(&TcContext::new(skb), vtep, lot, ip_len),
+        None => BPF_FIB_LKUP_RET_UNREACHABLE,
+    }
+}
+
+/// Asks the FIB for the way of an outer IP packet of `ip_len` bytes; its code. The answer is in [`flooding::fib`] then: who floods
+/// has no stack for it.
+#[inline(always)]
+fn ask(context: &impl EbpfContext, vtep: &Vtep, lot: u32, ip_len: u32) -> u32 {
+    let Some(params) = flooding::fib() else { return BPF_FIB_LKUP_RET_UNREACHABLE };
+    *params = zeroed();
     params.ifindex = LOOPBACK;
     params.l4_protocol = IpProto::Udp as u8;
-    params.sport = (slot.lot() as u16).to_be();
+    params.sport = (lot as u16).to_be();
     params.dport = vtep.outer().port().to_be();
     params.__bindgen_anon_1.tot_len = ip_len.min(u32::from(u16::MAX)) as u16;
     let (local, remote) = (vtep.local().words(), vtep.remote().words());
@@ -246,7 +264,7 @@ fn ask(context: &impl EbpfContext, vtep: &Vtep, slot: Slot, ip_len: u32, params:
         }
         Family::Ipv6 => {
             params.family = AF_INET6;
-            params.__bindgen_anon_2.flowinfo = slot.lot().to_be();
+            params.__bindgen_anon_2.flowinfo = lot.to_be();
             params.__bindgen_anon_3.ipv6_src = local;
             params.__bindgen_anon_4.ipv6_dst = remote;
         }
