@@ -146,6 +146,9 @@ impl Options {
         } else {
             (Peer::value_variants(), Probe::value_variants())
         };
+        // Over IPv6 all are that.
+        let is_another = |peer: &Peer| *peer != Peer::OursIpv6 || self.outer != Outer::Ipv6;
+        let peers: Vec<_> = peers.iter().copied().filter(is_another).collect();
         let chosen = self.only.iter().filter_map(|what| match what {
             What::Probe(probe) => Some(*probe),
             What::Live | What::Cost | What::Lines => None,
@@ -154,7 +157,7 @@ impl Options {
         Plan {
             settings: or_else(&self.setting, Setting::value_variants()),
             outer: self.outer,
-            peers: or_else(&self.peer, peers),
+            peers: or_else(&self.peer, &peers),
             probes: match (self.scale, self.only.is_empty()) {
                 (true, _) => Vec::new(),
                 (false, true) => probes.to_vec(),
@@ -203,8 +206,9 @@ mod tests {
     #[test]
     fn without_words_everything_is_measured() {
         let plan = plan(&[]);
-        assert_eq!((plan.settings.len(), plan.peers.len(), plan.probes.len()), (2, 6, 6));
+        assert_eq!((plan.settings.len(), plan.peers.len(), plan.probes.len()), (2, 7, 6));
         assert!(plan.live && plan.cost && plan.rounds == 5);
+        assert!(!super::tests::plan(&["--outer", "ipv6"]).peers.contains(&Peer::OursIpv6));
     }
 
     #[test]

@@ -45,8 +45,8 @@ pub(crate) struct Outcome {
 
 /// All of them.
 #[rustfmt::skip]
-const TARGETS: [Target; 12] = {
-    use {Bound::{AtLeast, AtMost}, Figure::{LiveFrames, RequestsP50, Tcp1, Udp64}, Peer::{Floor, Kernel, OursNative}, Setting::{Super, Wire}};
+const TARGETS: [Target; 18] = {
+    use {Bound::{AtLeast, AtMost}, Figure::{LiveFrames, RequestsP50, Tcp1, Udp64}, Peer::{Floor, Kernel, OursIpv6, OursNative}, Setting::{Super, Wire}};
     const OURS: Peer = Peer::OURS;
     [
         Target { setting: Super, figure: Tcp1,        ours: OURS, against: Kernel, bound: AtLeast(1.28) },
@@ -59,6 +59,12 @@ const TARGETS: [Target; 12] = {
         Target { setting: Wire,  figure: Tcp1,        ours: OURS, against: Floor,  bound: AtLeast(0.92) },
         Target { setting: Wire,  figure: Udp64,       ours: OURS, against: Kernel, bound: AtLeast(1.65) },
         Target { setting: Wire,  figure: Udp64,       ours: OURS, against: Floor,  bound: AtLeast(0.86) },
+        Target { setting: Super, figure: Tcp1,        ours: OursIpv6, against: OURS, bound: AtLeast(0.95) },
+        Target { setting: Super, figure: Udp64,       ours: OursIpv6, against: OURS, bound: AtLeast(0.95) },
+        Target { setting: Super, figure: RequestsP50, ours: OursIpv6, against: OURS, bound: AtMost(1.05) },
+        Target { setting: Wire,  figure: Tcp1,        ours: OursIpv6, against: OURS, bound: AtLeast(0.95) },
+        Target { setting: Wire,  figure: Udp64,       ours: OursIpv6, against: OURS, bound: AtLeast(0.95) },
+        Target { setting: Wire,  figure: RequestsP50, ours: OursIpv6, against: OURS, bound: AtMost(1.05) },
         Target { setting: Wire,  figure: LiveFrames,  ours: OursNative, against: Kernel, bound: AtLeast(4.00) },
         Target { setting: Wire,  figure: LiveFrames,  ours: OursNative, against: Floor,  bound: AtLeast(0.80) },
     ]

@@ -17,7 +17,7 @@ use overlay_tests::{
 };
 use serde::Serialize;
 
-use crate::programs::Programs;
+use crate::{programs::Programs, setting::Outer};
 
 /// The segment of every lab.
 pub(crate) const VNI: u32 = 100;
@@ -34,6 +34,8 @@ pub(crate) enum Peer {
     Floor,
     /// `overlay up --xdp off`
     OursOff,
+    /// The same, with tunnels over IPv6 whatever those of the others are over
+    OursIpv6,
     /// `overlay up --xdp generic`
     OursGeneric,
     /// `overlay up --xdp native`
@@ -48,6 +50,7 @@ impl Peer {
             Self::External => "external",
             Self::Floor => "floor",
             Self::OursOff => "ours-off",
+            Self::OursIpv6 => "ours-ipv6",
             Self::OursGeneric => "ours-generic",
             Self::OursNative => "ours-native",
         }
@@ -59,8 +62,21 @@ impl Peer {
     /// Whether it is `overlay`.
     pub(crate) const fn is_ours(self) -> bool {
         match self {
-            Self::OursOff | Self::OursGeneric | Self::OursNative => true,
+            Self::OursOff | Self::OursIpv6 | Self::OursGeneric | Self::OursNative => true,
             Self::Kernel | Self::External | Self::Floor => false,
+        }
+    }
+
+    /// What its tunnels are over, where those of the others are over `outer`.
+    pub(crate) const fn outer(self, outer: Outer) -> Outer {
+        match self {
+            Self::OursIpv6 => Outer::Ipv6,
+            Self::Kernel
+            | Self::External
+            | Self::Floor
+            | Self::OursOff
+            | Self::OursGeneric
+            | Self::OursNative => outer,
         }
     }
 }
@@ -107,7 +123,7 @@ impl<'a> Site<'a> {
             Peer::Kernel => kernel::build(lab, &workloads)?,
             Peer::External => external::build(lab, &workloads)?,
             Peer::Floor => floor::build(lab, &workloads)?,
-            Peer::OursOff => ours::build(lab, &workloads, "off")?,
+            Peer::OursOff | Peer::OursIpv6 => ours::build(lab, &workloads, "off")?,
             Peer::OursGeneric => ours::build(lab, &workloads, "generic")?,
             Peer::OursNative => ours::build(lab, &workloads, "native")?,
         };

@@ -111,6 +111,7 @@ const fn colour(peer: Peer) -> RGBColor {
         Peer::External => RGBColor(0x56, 0xb4, 0xe9),
         Peer::Floor => RGBColor(0x44, 0x44, 0x44),
         Peer::OursOff => RGBColor(0x00, 0x9e, 0x73),
+        Peer::OursIpv6 => RGBColor(0xcc, 0x79, 0xa7),
         Peer::OursGeneric => RGBColor(0xe6, 0x9f, 0x00),
         Peer::OursNative => RGBColor(0xd5, 0x5e, 0x00),
     }

@@ -42,7 +42,8 @@ pub(crate) fn targets(outcomes: &[Outcome]) -> Table {
             Some(false) => "missed",
             None => "not measured",
         };
-        let what = format!("{} {}", outcome.setting, outcome.figure.what());
+        let over = if outcome.ours == Peer::OursIpv6 { ", over IPv6" } else { "" };
+        let what = format!("{} {}{over}", outcome.setting, outcome.figure.what());
         table.add_row([what, outcome.against.to_string(), shall, is, verdict.to_owned()]);
     }
     table
