@@ -44,7 +44,10 @@ fn in_setting(
     for &peer in &plan.peers {
         stop::check()?;
         progress.say(format!("{setting}: setting up {peer}"));
-        labs.push((peer, Lab::with(2, setting.underlay(peer.outer(plan.outer))).context("a lab of two hosts")?));
+        labs.push((
+            peer,
+            Lab::with(2, setting.underlay(peer.outer(plan.outer))).context("a lab of two hosts")?,
+        ));
     }
     let mut sites = Vec::new();
     for (peer, lab) in &labs {
