@@ -36,7 +36,8 @@ use crate::{
     verdict::{Outcome, Verdict},
 };
 
-/// Sends a frame of a bridge member to a remote VTEP, if the kernel would: like one before it, or else by [`forward`].
+/// Sends a frame of a bridge member, or of the host by the device itself, to a remote VTEP, if the kernel would: like one before it, or
+/// else by [`forward`].
 #[inline(always)]
 pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
     let Some(device) = skb.device().filter(|_| !skb.has_vlan_tag()) else { return Ok(Verdict::NotOurs) };
@@ -54,7 +55,7 @@ pub(crate) fn forward(skb: &mut Skb) -> Outcome {
     try_forward(skb).unwrap_or(Ok(Verdict::NotOurs))
 }
 
-/// Delivers a packet of such a segment to a bridge member, if the kernel would.
+/// Delivers a packet of such a segment to a bridge member, or to the host by the device itself, if the kernel would.
 #[inline(always)]
 pub(crate) fn from_uplink(skb: &mut Skb) -> Outcome {
     try_from_uplink(skb).unwrap_or(Ok(Verdict::NotOurs))
@@ -209,13 +210,14 @@ fn try_from_uplink(skb: &mut Skb) -> Option<Outcome> {
     }
     let destination = adopted::station(vni, frame.destination())?;
     let Place::Port { device: port, peer } = destination.place(vni)? else { return None };
+    let to_host = adopted.bridge().is_none();
     if skb.gso_size() != 0 && !is_whole(skb, span, &frame) {
         return None;
     }
     let congestion =
         ecn::change(skb, span.start + frame.network_offset(), frame.payload(), tunnel.outer_tos).ok()?;
     if arrival::is_plain(&tunnel, span) {
-        let rule = Rule { vni, vtep, port, peer, longest: 0, look: false };
+        let rule = Rule { vni, vtep, port, peer, to_host, longest: 0, look: false };
         let time = (now, until(adopted, now));
         arrival::keep(skb, &Kept { rule, start: span.start, generation, time });
     }
@@ -224,6 +226,6 @@ fn try_from_uplink(skb: &mut Skb) -> Option<Outcome> {
         .and_then(|()| congestion.apply(skb, frame.payload()).map_err(|_| DropReason::DecapFailed));
     Some(changed.and_then(|()| {
         counters::received(vni, vtep, Size { packets, ..frame.size(skb) });
-        redirect::to_port(skb, port, peer, frame.payload())
+        if to_host { redirect::to_host(port) } else { redirect::to_port(skb, port, peer, frame.payload()) }
     }))
 }

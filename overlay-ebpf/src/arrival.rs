@@ -67,6 +67,9 @@ fn repeat_as<const LEN: usize>(skb: &mut Skb, family: Family, generation: u64, n
     skb.remove_room(start as u32, payload).ok()?;
     Some(put_ethernet(skb, ethernet).and_then(|()| {
         counters::received_at(pattern.tally(), rule.vni, rule.vtep, bytes);
+        if rule.to_host {
+            return redirect::to_host(rule.port);
+        }
         redirect::to_port(skb, rule.port, rule.peer, payload)
     }))
 }

@@ -253,7 +253,7 @@ fn switch<const TAGGED: bool, const CAPTURED: bool>(
         && let Some(Place::Port { device: port, peer }) = place
         && arrival::is_plain(&tunnel, span)
     {
-        let rule = Rule { vni, vtep, port, peer, longest: 0, look: false };
+        let rule = Rule { vni, vtep, port, peer, to_host: false, longest: 0, look: false };
         arrival::keep(skb, &Kept { rule, start: span.start, generation, time: (now, until) });
     }
     let congestion = ecn::change(skb, span.start + frame.network_offset(), frame.payload(), outer_tos)?;

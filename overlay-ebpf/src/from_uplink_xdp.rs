@@ -239,7 +239,7 @@ fn find_out<const NATIVE: bool>(
         }
     };
     let look = segment.suppress() || segment.clamps_mss();
-    let mut rule = Rule { vni, vtep, port, peer: false, longest: 0, look };
+    let mut rule = Rule { vni, vtep, port, peer: false, to_host: false, longest: 0, look };
     let is_fed = NATIVE && !segment.has_trunks() && ports::get(port).is_some_and(|port| port.is_fed_by_xdp());
     let is_steady =
         !is_fed || !segment.learning() || learn::is_known_at(vni, frame.source(), Place::Vtep(vtep), now);

@@ -255,7 +255,8 @@ fn too_big_from_tunnel(context: TcContext) -> i32 {
     act(too_big::from_tunnel(skb), skb)
 }
 
-/// TC ingress of a member of a bridge that a `vxlan` device of the kernel is in: what the programs know the way of.
+/// TC ingress of a member of a bridge that a `vxlan` device of the kernel is in, or TC egress of such a device that is in none: what the
+/// programs know the way of.
 #[classifier]
 fn adopted_from_port(context: TcContext) -> i32 {
     let skb = &mut Skb::new(context);

@@ -1,7 +1,7 @@
 //! Sending a frame on: to a port, to an uplink.
 
 use aya_ebpf::{
-    bindings::{TC_ACT_REDIRECT, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1},
+    bindings::{BPF_F_INGRESS, TC_ACT_REDIRECT, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1},
     helpers::{bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer},
 };
 use overlay_common::{
@@ -37,6 +37,14 @@ pub(crate) fn to_device(device: IfIndex) -> Outcome {
     explain::note(|| Step::Redirect(device, Hand::Device));
     // SAFETY: the helper takes plain numbers.
     redirected(unsafe { bpf_redirect(device.get(), 0) })
+}
+
+/// Hands a frame to the host, as if it came in by `device`: the kernel takes it for the host's if it has the device's MAC address.
+#[inline(always)]
+pub(crate) fn to_host(device: IfIndex) -> Outcome {
+    explain::note(|| Step::Redirect(device, Hand::Device));
+    // SAFETY: the helper takes plain numbers.
+    redirected(unsafe { bpf_redirect(device.get(), u64::from(BPF_F_INGRESS)) })
 }
 
 /// A neighbour's address, in network byte order.

@@ -76,7 +76,7 @@ pub const FROM_UPLINK: &str = "from_uplink";
 pub const FROM_UPLINK_XDP: &str = "from_uplink_xdp";
 /// XDP on an uplink, the generic hook.
 pub const FROM_UPLINK_XDP_GENERIC: &str = "from_uplink_xdp_generic";
-/// TC ingress of a member of a bridge that an adopted `vxlan` device is in.
+/// TC ingress of a member of a bridge that an adopted `vxlan` device is in, or TC egress of one that is in none.
 pub const ADOPTED_FROM_PORT: &str = "adopted_from_port";
 /// TC ingress of the exit of the pair that cuts packets up.
 pub const CHECKSUM_CUT: &str = "checksum_cut";

@@ -1,16 +1,21 @@
 //! Taking an instance down.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
+use aya::programs::TcAttachType;
 use overlay_common::{
     IfIndex,
     maps::{
-        config::{Config, Families},
+        config::{Config, Families, TcHook},
         device::{Device, DeviceName},
     },
 };
 
 use crate::{
+    adopt,
     agent::presence,
     bpffs, cutter,
     datapath::{self, ADOPTED_FROM_PORT, FROM_PORT, FROM_UPLINK},
@@ -66,12 +71,15 @@ async fn detach(instance: &Instance, config: &Config, failures: &mut Vec<Error>)
     let uplinks = maps::uplinks(instance)?.entries()?.into_keys().map(|index| (index, FROM_UPLINK));
     let adopted =
         maps::adopted_ports(instance)?.entries()?.into_keys().map(|index| (index, ADOPTED_FROM_PORT));
+    let routed: BTreeSet<_> =
+        maps::adopted(instance)?.entries()?.into_values().filter_map(|adopted| adopted.device()).collect();
     for (index, program) in ports.chain(uplinks).chain(adopted) {
         let Some(device) = IfIndex::new(index) else { continue };
+        let side = adopt::side(Some(device).filter(|device| routed.contains(device)), device);
         attempt(hook::detach_xdp(instance, device));
         // Another device may have got the index of one that is gone. That it runs our program tells it is ours.
         let link = links.iter().find(|link| link.index == device);
-        if !is_held(instance, &netlink, config, link, program).await {
+        if !is_held(instance, &netlink, (config.tc(), side), link, program).await {
             attempt(hook::forget_tc(instance, config.tc(), device, program));
             if !link.is_some_and(|link| is_wanted(&wanted, link)) {
                 hook::forget_qdisc(instance, device);
@@ -99,12 +107,12 @@ async fn detach(instance: &Instance, config: &Config, failures: &mut Vec<Error>)
 async fn is_held(
     instance: &Instance,
     netlink: &Netlink,
-    config: &Config,
+    (hook, side): (TcHook, TcAttachType),
     link: Option<&Link>,
     program: &str,
 ) -> bool {
     match (link, datapath::classifier_id(instance, program)) {
-        (Some(link), Ok(id)) => hook::is_attached(netlink, config.tc(), link, id).await,
+        (Some(link), Ok(id)) => hook::is_attached_at(netlink, hook, side, link, id).await,
         _ => false,
     }
 }

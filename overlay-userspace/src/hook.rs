@@ -26,9 +26,19 @@ fn pin_of(instance: &Instance, device: IfIndex, program: &str) -> PathBuf {
 }
 
 /// A directory that says which clsact filter of a device is ours: there is no link to pin.
-fn filter_of(instance: &Instance, device: IfIndex, priority: u16, handle: u32) -> PathBuf {
-    filters_of(instance, device).join(format!("{priority}-{handle}"))
+fn filter_of(
+    instance: &Instance,
+    device: IfIndex,
+    side: TcAttachType,
+    priority: u16,
+    handle: u32,
+) -> PathBuf {
+    let side = if side == TcAttachType::Egress { EGRESS } else { "" };
+    filters_of(instance, device).join(format!("{priority}-{handle}{side}"))
 }
+
+/// What a note of a filter ends with that is not at the ingress.
+const EGRESS: &str = "-egress";
 
 /// The directory of all those.
 fn filters_of(instance: &Instance, device: IfIndex) -> PathBuf {
@@ -65,10 +75,25 @@ pub fn has_tcx() -> bool {
 ///
 /// Fails if the kernel refuses.
 pub fn attach_tc(instance: &Instance, hook: TcHook, device: &Link, program: &str) -> Result<()> {
+    attach_tc_at(instance, hook, TcAttachType::Ingress, device, program)
+}
+
+/// The same on either side of a device.
+///
+/// # Errors
+///
+/// Fails if the kernel refuses.
+pub fn attach_tc_at(
+    instance: &Instance,
+    hook: TcHook,
+    side: TcAttachType,
+    device: &Link,
+    program: &str,
+) -> Result<()> {
     let mut classifier = datapath::classifier(instance, program)?;
     match hook {
-        TcHook::Tcx => attach_tcx(instance, &mut classifier, device, program),
-        TcHook::Clsact => attach_clsact(instance, &mut classifier, device),
+        TcHook::Tcx => attach_tcx(instance, &mut classifier, side, device, program),
+        TcHook::Clsact => attach_clsact(instance, &mut classifier, side, device),
     }
     .context(|| format!("cannot attach {program} to {}", device.name))
 }
@@ -76,11 +101,12 @@ pub fn attach_tc(instance: &Instance, hook: TcHook, device: &Link, program: &str
 fn attach_tcx(
     instance: &Instance,
     classifier: &mut SchedClassifier,
+    side: TcAttachType,
     device: &Link,
     program: &str,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let options = TcAttachOptions::TcxOrder(LinkOrder::default());
-    let id = classifier.attach_with_options(&device.name, TcAttachType::Ingress, options)?;
+    let id = classifier.attach_with_options(&device.name, side, options)?;
     let link = FdLink::try_from(classifier.take_link(id)?)?;
     link.pin(pin_of(instance, device.index, program))?;
     Ok(())
@@ -90,6 +116,7 @@ fn attach_tcx(
 fn attach_clsact(
     instance: &Instance,
     classifier: &mut SchedClassifier,
+    side: TcAttachType,
     device: &Link,
 ) -> Result<(), Box<dyn std::error::Error>> {
     match tc::qdisc_add_clsact(&device.name) {
@@ -99,9 +126,9 @@ fn attach_clsact(
         Err(error) => return Err(error.into()),
     }
     let options = TcAttachOptions::Netlink(NlOptions::default());
-    let id = classifier.attach_with_options(&device.name, TcAttachType::Ingress, options)?;
+    let id = classifier.attach_with_options(&device.name, side, options)?;
     let link = classifier.take_link(id)?;
-    fs::create_dir_all(filter_of(instance, device.index, link.priority()?, link.handle()?.into()))?;
+    fs::create_dir_all(filter_of(instance, device.index, side, link.priority()?, link.handle()?.into()))?;
     std::mem::forget(link);
     Ok(())
 }
@@ -128,6 +155,10 @@ pub fn detach_tc(instance: &Instance, hook: TcHook, device: IfIndex, program: &s
 
 /// Removes the clsact filter that [`filter_of`] has noted, if its device is still there.
 fn detach_filter(device: IfIndex, noted: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let (noted, side) = match noted.strip_suffix(EGRESS) {
+        Some(noted) => (noted, TcAttachType::Egress),
+        None => (noted, TcAttachType::Ingress),
+    };
     let (priority, handle) = noted.split_once('-').ok_or("not a note of ours")?;
     let (priority, handle) = (priority.parse()?, TcHandle::from(handle.parse::<u32>()?));
     // Of a device that is gone, nix says that it has no name, and no error.
@@ -136,16 +167,30 @@ fn detach_filter(device: IfIndex, noted: &str) -> Result<(), Box<dyn std::error:
         return Ok(());
     }
     // The link removes its filter when it goes.
-    drop(SchedClassifierLink::attached(name.to_str()?, TcAttachType::Ingress, priority, handle, None)?);
+    drop(SchedClassifierLink::attached(name.to_str()?, side, priority, handle, None)?);
     Ok(())
 }
 
 /// Whether the TC program with that id is attached to the ingress of a device. One that cannot be asked has none.
 pub async fn is_attached(netlink: &Netlink, hook: TcHook, device: &Link, program: u32) -> bool {
+    is_attached_at(netlink, hook, TcAttachType::Ingress, device, program).await
+}
+
+/// The same on either side of a device.
+pub async fn is_attached_at(
+    netlink: &Netlink,
+    hook: TcHook,
+    side: TcAttachType,
+    device: &Link,
+    program: u32,
+) -> bool {
     match hook {
-        TcHook::Tcx => SchedClassifier::query_tcx(&device.name, TcAttachType::Ingress)
+        TcHook::Tcx => SchedClassifier::query_tcx(&device.name, side)
             .is_ok_and(|(_, attached)| attached.iter().any(|info| info.id() == program)),
-        TcHook::Clsact => netlink.has_filter(device.index, program).await.unwrap_or(false),
+        TcHook::Clsact => {
+            let egress = side == TcAttachType::Egress;
+            netlink.has_filter(device.index, egress, program).await.unwrap_or(false)
+        }
     }
 }
 

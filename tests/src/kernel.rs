@@ -43,7 +43,12 @@ pub fn segment_of<'a>(
 
 /// Packets that the `vxlan` device of a host has sent and received.
 pub fn carried(host: &Host) -> Result<(u64, u64)> {
-    let text = host.netns.run(&["ip", "-json", "-statistics", "link", "show", DEVICE])?;
+    carried_by(host, DEVICE)
+}
+
+/// The same of a device of that name.
+pub fn carried_by(host: &Host, device: &str) -> Result<(u64, u64)> {
+    let text = host.netns.run(&["ip", "-json", "-statistics", "link", "show", device])?;
     let links: Value = serde_json::from_str(&text)?;
     let packets = |way: &str| links[0]["stats64"][way]["packets"].as_u64();
     packets("tx").zip(packets("rx")).with_context(|| format!("no counts in {text}"))
@@ -51,9 +56,14 @@ pub fn carried(host: &Host) -> Result<(u64, u64)> {
 
 /// Packets that the programs of a host have sent into and received from the segment's tunnels.
 pub fn forwarded(host: &Host) -> Result<(u64, u64)> {
+    forwarded_in(host, VNI)
+}
+
+/// The same of a segment of that number.
+pub fn forwarded_in(host: &Host, vni: u32) -> Result<(u64, u64)> {
     let stats = host.overlay_json(&["stats"])?;
     let rows = stats["segments"].as_array().context("no segments")?;
-    let rows = rows.iter().filter(|row| row["vni"] == VNI && !row["remote"].is_null());
+    let rows = rows.iter().filter(|row| row["vni"] == vni && !row["remote"].is_null());
     let sum = |way: &str| rows.clone().filter_map(|row| row[way].as_u64()).sum();
     Ok((sum("tx_packets"), sum("rx_packets")))
 }

@@ -59,6 +59,7 @@ pub mod peer;
 pub mod process;
 pub mod refusal;
 pub mod replug;
+pub mod routed;
 pub mod stream;
 pub mod tags;
 pub mod tap;

@@ -1,6 +1,7 @@
 //! Traffic that goes on while something else happens, and counts what it loses.
 
 use std::{
+    collections::BTreeSet,
     io::ErrorKind,
     net::{IpAddr, UdpSocket},
     sync::{
@@ -8,7 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
@@ -18,15 +19,19 @@ use crate::{
     traffic::{PATIENCE, join, udp_pair, uninterrupted},
 };
 
-/// How long an answer may take before it counts as lost.
-const LOST_AFTER: Duration = Duration::from_secs(2);
+/// How long an answer may take before the next datagram is sent all the same.
+const GO_ON_AFTER: Duration = Duration::from_secs(2);
+
+/// How long answers may still take when nothing is sent any more. On a machine with too few CPUs a thread may get none for seconds, and
+/// what comes late was not lost: nobody sends a datagram twice.
+const LATEST: Duration = Duration::from_secs(15);
 
 /// What became of the datagrams of a [`Stream`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
     /// Those sent.
     pub sent: u64,
-    /// Those that were answered in time.
+    /// Those that were answered.
     pub answered: u64,
 }
 
@@ -45,8 +50,8 @@ impl Stream {
     /// Starts it, and waits for the first answer.
     pub fn start(from: &NetNs, to: &NetNs, address: IpAddr) -> Result<Self> {
         let (client, server) = udp_pair(from, to, address)?;
-        client.set_read_timeout(Some(LOST_AFTER))?;
-        server.set_read_timeout(Some(LOST_AFTER))?;
+        client.set_read_timeout(Some(GO_ON_AFTER))?;
+        server.set_read_timeout(Some(GO_ON_AFTER))?;
         let (stop, server_stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let answered = Arc::new((Mutex::new(0), Condvar::new()));
         let (asked_to, echo_until) = (Arc::clone(&stop), Arc::clone(&server_stop));
@@ -100,28 +105,39 @@ impl Drop for Stream {
 
 fn ask(socket: &UdpSocket, stop: &AtomicBool, progress: &(Mutex<u64>, Condvar)) -> Result<Tally> {
     let mut tally = Tally { sent: 0, answered: 0 };
-    while !stop.load(Ordering::Relaxed) {
-        socket.send(&tally.sent.to_ne_bytes())?;
-        tally.sent += 1;
-        // An answer that comes late belongs to a datagram given up before, and stays lost.
-        if answer_to(tally.sent - 1, socket)? {
-            tally.answered += 1;
-            *progress.0.lock().unwrap_or_else(PoisonError::into_inner) = tally.answered;
-            progress.1.notify_all();
+    let mut waiting = BTreeSet::new();
+    let mut last = Instant::now();
+    loop {
+        let stopped = stop.load(Ordering::Relaxed);
+        if !stopped {
+            socket.send(&tally.sent.to_ne_bytes())?;
+            waiting.insert(tally.sent);
+            tally.sent += 1;
+            last = Instant::now();
+        } else if waiting.is_empty() || last.elapsed() > LATEST {
+            return Ok(tally);
+        }
+        while let Some(number) = answer(socket)? {
+            if waiting.remove(&number) {
+                tally.answered += 1;
+                *progress.0.lock().unwrap_or_else(PoisonError::into_inner) = tally.answered;
+                progress.1.notify_all();
+            }
+            if number + 1 == tally.sent {
+                break;
+            }
+            println!("datagram {number} of {} was answered late", tally.sent);
         }
     }
-    Ok(tally)
 }
 
-fn answer_to(number: u64, socket: &UdpSocket) -> Result<bool> {
+/// The number of the datagram that is answered next. `None`: none is for a while.
+fn answer(socket: &UdpSocket) -> Result<Option<u64>> {
     let mut answer = [0; 8];
-    loop {
-        match uninterrupted(|| socket.recv(&mut answer)) {
-            Ok(_) if answer == number.to_ne_bytes() => return Ok(true),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(error.into()),
-        }
+    match uninterrupted(|| socket.recv(&mut answer)) {
+        Ok(_) => Ok(Some(u64::from_ne_bytes(answer))),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -10,15 +10,17 @@ use nix::{
     fcntl::{Flock, FlockArg},
     sys::signal::Signal,
 };
+use overlay_common::maps::next_hop::{self, NextHop};
 use overlay_tests::{
     agent::{self, Agent, answers_soon},
     dialogue::Dialogue,
-    mesh,
+    maps, mesh,
     netns::NetNs,
     overlay::Instance,
     process::{Background, wait_until},
     replug,
     topology::{Host, Lab, Plan, Workload},
+    traffic,
 };
 use serde_json::json;
 
@@ -130,6 +132,40 @@ fn another_mac_address_of_the_next_hop() -> Result<()> {
     two.netns.ip("link set u2 address 02:00:0a:00:00:99")?;
     one.netns.ip(&format!("neighbour replace {} lladdr 02:00:0a:00:00:99 dev u1 nud reachable", two.v4))?;
     talk.mended("another MAC address of the next hop")
+}
+
+/// The next hops that programs have asked for, CPU by CPU, forgotten or not.
+fn next_hops(instance: &Instance<'_>) -> Result<Vec<NextHop>> {
+    let contents = maps::contents(instance)?;
+    let slots = contents.get(next_hop::NAME).context("no next hops")?.values();
+    let hops = slots.flat_map(|slot| slot.chunks_exact(size_of::<NextHop>()));
+    Ok(hops.map(bytemuck::pod_read_unaligned).filter(|hop: &NextHop| hop.uplink().is_some()).collect())
+}
+
+/// A program may be going by a next hop while the agent has the kernel asked again: what it reads must not go away under it.
+#[test]
+fn a_next_hop_that_is_forgotten_stays_whole() -> Result<()> {
+    let lab = Lab::new(2)?;
+    let (_agent, first) = agent::run(lab.host(1), &[])?;
+    let (_other_agent, second) = agent::run(lab.host(2), &[])?;
+    let instances = [first, second];
+    let workloads = mesh::segment(&instances, VNI)?;
+    traffic::ping(&workloads[0].netns, workloads[1].v4.into(), 3)?;
+    let before = next_hops(&instances[0])?;
+    ensure!(!before.is_empty(), "nothing was asked for");
+    let two = lab.host(2);
+    let neighbour = format!("neighbour replace {} lladdr {} dev u1 nud", two.v4, two.mac);
+    let after = wait_until(Instant::now() + agent::GENEROUS, || {
+        lab.host(1).netns.ip(&format!("{neighbour} stale\n{neighbour} reachable"))?;
+        let hops = next_hops(&instances[0])?;
+        Ok((hops.len() < before.len() || hops.iter().all(NextHop::is_forgotten)).then_some(hops))
+    })?;
+    ensure!(after.len() >= before.len(), "they were emptied: {before:?} and then {after:?}");
+    for hop in after {
+        let [destination @ .., _, _, _, _, _, _, _, _] = *hop.ethernet();
+        ensure!(destination == two.mac.0 && hop.mtu() == 1500, "{hop:?}");
+    }
+    Ok(())
 }
 
 #[test]

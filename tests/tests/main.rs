@@ -3,6 +3,7 @@
 mod admitted_ids;
 mod adopt;
 mod adopt_refused;
+mod adopt_routed;
 mod agent;
 mod agent_churn;
 mod agent_service;

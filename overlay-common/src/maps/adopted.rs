@@ -3,7 +3,7 @@
 //!
 //! Such a segment is not in `SEGMENTS`: to all other programs and commands it is the kernel's. It is served until its *lease* is over,
 //! which whoever follows the kernel's FDB renews. What the programs know of it is what the kernel's bridge and `vxlan` device know,
-//! and every now and then they leave it a frame of each station, so that it does not forget those.
+//! or the device alone where it is in no bridge and the host sends by it. Every now and then the programs leave the kernel a frame of each station, so that it does not forget those.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -17,7 +17,8 @@ use crate::{IfIndex, Vni};
 /// The map's name: a hash of VNI (`u32`) to [`Adopted`].
 pub const NAME: &str = "ADOPTED";
 
-/// The map's name: a hash of device index (`u32`) to VNI (`u32`), of the bridge members whose frames are looked at.
+/// The map's name: a hash of device index (`u32`) to VNI (`u32`), of the bridge members whose frames are looked
+/// at; of a device that the host sends by, its own.
 pub const PORTS_NAME: &str = "ADOPTED_PORTS";
 
 /// The map's name: a hash of [`super::fdb::FdbKey`] to [`Station`].
@@ -66,14 +67,15 @@ pub struct Station {
 map_data!(Adopted, Station);
 
 impl Adopted {
-    /// The segment of `device`, a member of `bridge`, with a lease that is over. The name's first 15 bytes count.
+    /// The segment of `device`, a member of `bridge` or the host's own, with a lease that is over. The name's first 15 bytes count.
     #[must_use]
-    pub fn new(device: IfIndex, bridge: IfIndex, name: &str, segment: Segment) -> Self {
+    pub fn new(device: IfIndex, bridge: Option<IfIndex>, name: &str, segment: Segment) -> Self {
         let mut bytes = [0; NAME_LEN];
         for (to, from) in bytes[..NAME_LEN - 1].iter_mut().zip(name.bytes()) {
             *to = from;
         }
-        Self { lease: 0, segment, device: device.get(), bridge: bridge.get(), name: bytes, pad: 0 }
+        let bridge = bridge.map_or(0, IfIndex::get);
+        Self { lease: 0, segment, device: device.get(), bridge, name: bytes, pad: 0 }
     }
 
     /// Its settings, as the device has them.
@@ -89,7 +91,8 @@ impl Adopted {
         IfIndex::new(self.device)
     }
 
-    /// The bridge that it is a member of.
+    /// The bridge that it is a member of; `None`: the host itself is the station behind it.
+    #[inline(always)]
     #[must_use]
     pub const fn bridge(&self) -> Option<IfIndex> {
         IfIndex::new(self.bridge)
@@ -175,11 +178,13 @@ mod tests {
     #[test]
     fn names() {
         let device = IfIndex::new(3).expect("not 0");
-        let adopted = |name| Adopted::new(device, device, name, Segment::default());
+        let adopted = |name| Adopted::new(device, Some(device), name, Segment::default());
         assert_eq!(adopted("vxlan100").name(), "vxlan100");
         assert_eq!(adopted("a-very-long-name-indeed").name(), "a-very-long-nam");
         assert_eq!(adopted("vxlan100").with_lease(7).lease(), 7);
         assert_eq!(adopted("").patience(), 75_000_000_000, "a quarter of 300 s");
+        assert_eq!(adopted("").bridge(), Some(device));
+        assert_eq!(Adopted::new(device, None, "", Segment::default()).bridge(), None);
     }
 
     #[test]

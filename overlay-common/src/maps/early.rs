@@ -48,6 +48,8 @@ map_data!(Pattern);
 const LOOK: u32 = 1;
 /// They go to the peer of the port.
 const PEER: u32 = 1 << 1;
+/// They go to the host, as if they came in by the port.
+const HOST: u32 = 1 << 2;
 
 /// What is done with packets of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub struct Rule {
     pub port: IfIndex,
     /// Whether they go to the port's peer, straight into the namespace of the workload.
     pub peer: bool,
+    /// Whether they go to the host, as if they came in by the port.
+    pub to_host: bool,
     /// Bytes of the longest frame that XDP may send straight there; 0: none may.
     pub longest: u32,
     /// Whether the segment has some frames looked at more closely.
@@ -113,7 +117,8 @@ impl Pattern {
         let (vni, vtep, port) = (Vni::new(self.vni), VtepId::new(self.vtep as u16), IfIndex::new(self.port));
         let (Some(vni), Some(vtep), Some(port)) = (vni, vtep, port) else { return None };
         let (look, peer) = (self.flags & LOOK != 0, self.flags & PEER != 0);
-        Some(Rule { vni, vtep, port, peer, longest: self.longest, look })
+        let to_host = self.flags & HOST != 0;
+        Some(Rule { vni, vtep, port, peer, to_host, longest: self.longest, look })
     }
 
     /// Its words, to be set before it is kept.
@@ -125,10 +130,11 @@ impl Pattern {
     /// Keeps what was found out in `generation`, to be used until then, and where its packets are counted.
     #[inline(always)]
     pub const fn keep(&mut self, rule: Rule, sum: u16, tally: u32, (generation, until): (u64, u64)) {
-        let Rule { vni, vtep, port, peer, longest, look } = rule;
+        let Rule { vni, vtep, port, peer, to_host, longest, look } = rule;
         (self.vni, self.vtep, self.port) = (vni.get(), vtep.index(), port.get());
         (self.longest, self.sum, self.tally) = (longest, sum as u32, tally);
-        self.flags = if look { LOOK } else { 0 } | if peer { PEER } else { 0 };
+        self.flags =
+            if look { LOOK } else { 0 } | if peer { PEER } else { 0 } | if to_host { HOST } else { 0 };
         (self.generation, self.fresh_until) = (generation, until);
     }
 }
@@ -144,6 +150,7 @@ mod tests {
             vtep: VtepId::FIRST,
             port: IfIndex::new(7).unwrap(),
             peer: false,
+            to_host: false,
             longest: 1514,
             look: true,
         };
@@ -152,7 +159,7 @@ mod tests {
         pattern.keep(rule, 0xfffe, 9, (3, 110));
         assert_eq!((pattern.rule(), pattern.sum(), pattern.tally()), (Some(rule), 0xfffe, 9));
         assert!(pattern.is_fresh(3, 109) && !pattern.is_fresh(3, 110) && !pattern.is_fresh(4, 100));
-        let other = Rule { peer: true, look: false, ..rule };
+        let other = Rule { peer: true, to_host: true, look: false, ..rule };
         pattern.keep(other, 0, 9, (3, 110));
         assert_eq!(pattern.rule(), Some(other));
     }

@@ -28,6 +28,9 @@ pub const LOTS: u32 = 64;
 /// with no process of ours alive.
 pub const FRESH_NS: u64 = 100_000_000;
 
+/// The tag of a next hop that was forgotten: no slot has it.
+const FORGOTTEN: u32 = u32::MAX;
+
 /// Where the next hop of a packet stands.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -127,6 +130,18 @@ impl NextHop {
         }
     }
 
+    /// The same for nobody any more. The rest stays as it is: a program that found it good the moment before still goes by it.
+    #[must_use]
+    pub const fn forgotten(self) -> Self {
+        Self { tag: FORGOTTEN, fresh_until: 0, ..self }
+    }
+
+    /// Whether there is nothing to forget: it was forgotten, or never filled.
+    #[must_use]
+    pub const fn is_forgotten(&self) -> bool {
+        self.tag == FORGOTTEN || self.uplink == 0
+    }
+
     /// Whether what stands in `slot` is of the packets that were to be found there.
     #[inline(always)]
     #[must_use]
@@ -215,6 +230,18 @@ mod tests {
         assert!(hop.is_of(slot) && hop.is_of_flow_to(one));
         assert!(!hop.is_of(other) && !hop.is_of_flow_to(two));
         assert!(NextHop::NONE_IPV4.is_of(Slot::new(one)));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_of_no_slot_and_stays_whole() {
+        let slot = Slot::new(VtepId::FIRST);
+        let ethernet = eth::header(MacAddr::BROADCAST, MacAddr::default(), Family::Ipv4);
+        let hop = NextHop::new(IfIndex::new(3).unwrap(), ethernet, 1500, 10, slot);
+        let forgotten = hop.forgotten();
+        assert!(!forgotten.is_of(slot) && !forgotten.is_of_flow_to(VtepId::FIRST) && !forgotten.is_fresh(10));
+        assert!(forgotten.is_forgotten() && NextHop::NONE_IPV6.is_forgotten() && !hop.is_forgotten());
+        assert_eq!((forgotten.uplink(), forgotten.ethernet()), (hop.uplink(), hop.ethernet()));
+        assert_eq!((forgotten.mtu(), forgotten.fib_mtu()), (1500, 1500));
     }
 
     #[test]

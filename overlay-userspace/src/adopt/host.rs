@@ -91,25 +91,54 @@ impl Host {
             ))
         })?;
         let vni = check_vxlan(instance, link, &vxlan)?;
-        let bridge = link.bridge.and_then(|bridge| self.link(bridge)).ok_or_else(|| {
-            Error::Failed(format!("{name} is no member of a bridge, whose stations could go around it"))
-        })?;
+        if self.busy(instance, netlink, link).await?.is_busy() {
+            return Err(Error::Failed(format!(
+                "{name} has a queueing discipline or TC programs, which all of its frames have to pass"
+            )));
+        }
+        let Some(bridge) = link.bridge.and_then(|bridge| self.link(bridge)) else {
+            return self.routed(netlink, link, (vni, vxlan)).await;
+        };
         let settings = netlink.bridge(bridge.index).await?.unwrap_or_default();
         check_bridge(bridge, settings)?;
         let own = self.ports.get(&link.index).copied().unwrap_or_default();
         if !link.is_up || !own.is_forwarding {
             return Err(Error::Failed(format!("{name} is not up, or its bridge has it blocked")));
         }
-        if self.busy(instance, netlink, link).await?.is_busy() {
-            return Err(Error::Failed(format!(
-                "{name} has a queueing discipline or TC programs, which all of its frames have to pass"
-            )));
-        }
         let ports = self.eligible(instance, netlink, link, own).await?;
         let answers = vxlan.proxy || own.answers || ports.keys().any(|port| self.ports[port].answers);
         let segment = segment(link, &vxlan, settings)?.with_suppress(answers);
-        let adopted = Adopted::new(link.index, bridge.index, name, segment);
+        let adopted = Adopted::new(link.index, Some(bridge.index), name, segment);
         let stations = self.stations(link.index, bridge.index, &vxlan, &ports);
+        Ok(Wanted { vni, adopted, vxlan, ports, stations })
+    }
+
+    /// What the segment of a device is to be that is in no bridge: the host itself sends by it.
+    async fn routed(&self, netlink: &Netlink, link: &Link, (vni, vxlan): (Vni, Vxlan)) -> Result<Wanted> {
+        let name = &link.name;
+        if link.controller.is_some() {
+            return Err(Error::Failed(format!(
+                "{name} is part of a device that is no bridge, which its frames have to pass"
+            )));
+        }
+        if !netlink.addresses().await?.iter().any(|addr| addr.device == link.index) {
+            return Err(Error::Failed(format!(
+                "{name} is no member of a bridge, nor has it an address by which the host sends"
+            )));
+        }
+        if !link.is_up {
+            return Err(Error::Failed(format!("{name} is not up")));
+        }
+        let segment = segment(link, &vxlan, Bridge::default())?.with_suppress(vxlan.proxy);
+        let adopted = Adopted::new(link.index, None, name, segment);
+        let mut stations: BTreeMap<_, _> = self
+            .remotes(link.index, &vxlan)
+            .into_iter()
+            .filter_map(|(mac, remotes)| Some((mac, only(&remotes)?)))
+            .filter(|(mac, _)| *mac != MacAddr::default() && !mac.is_group())
+            .collect();
+        stations.insert(link.mac, Where::Port(link.index));
+        let ports = BTreeMap::from([(link.index, (link.clone(), false))]);
         Ok(Wanted { vni, adopted, vxlan, ports, stations })
     }
 
@@ -164,6 +193,18 @@ impl Host {
         Ok(busy)
     }
 
+    /// Where a device sends what is for a station; `None`: what is more than an address and a port.
+    fn remotes(&self, device: IfIndex, vxlan: &Vxlan) -> BTreeMap<MacAddr, Vec<Option<Remote>>> {
+        let mut remotes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for entry in self.forwarding.iter().filter(|entry| entry.device == device) {
+            if let Knower::Vxlan { remote, port } = entry.knower {
+                let port = port.unwrap_or(vxlan.port);
+                remotes.entry(entry.mac).or_default().push(remote.map(|addr| Remote { addr, port }));
+            }
+        }
+        remotes
+    }
+
     /// The stations that bridge and device both know to be in one place.
     fn stations(
         &self,
@@ -172,13 +213,7 @@ impl Host {
         vxlan: &Vxlan,
         ports: &BTreeMap<IfIndex, (Link, bool)>,
     ) -> BTreeMap<MacAddr, Where> {
-        let mut remotes: BTreeMap<MacAddr, Vec<Option<Remote>>> = BTreeMap::new();
-        for entry in self.forwarding.iter().filter(|entry| entry.device == device) {
-            if let Knower::Vxlan { remote, port } = entry.knower {
-                let port = port.unwrap_or(vxlan.port);
-                remotes.entry(entry.mac).or_default().push(remote.map(|addr| Remote { addr, port }));
-            }
-        }
+        let remotes = self.remotes(device, vxlan);
         let rest = remotes.get(&MacAddr::default());
         let mut stations = BTreeMap::new();
         for entry in self.forwarding.iter().filter(|entry| entry.knower == Knower::Bridge(bridge)) {
@@ -186,10 +221,9 @@ impl Host {
                 continue;
             }
             let place = if entry.device == device {
-                match remotes.get(&entry.mac).or(rest).map(Vec::as_slice) {
-                    // Of several, each gets a copy.
-                    Some([Some(remote)]) if !remote.addr.is_multicast() => Where::Remote(*remote),
-                    _ => continue,
+                match remotes.get(&entry.mac).or(rest).and_then(|remotes| only(remotes)) {
+                    Some(place) => place,
+                    None => continue,
                 }
             } else if ports.contains_key(&entry.device) {
                 Where::Port(entry.device)
@@ -199,6 +233,14 @@ impl Host {
             stations.insert(entry.mac, place);
         }
         stations
+    }
+}
+
+/// The one remote VTEP that a station is behind: of several, each gets a copy.
+fn only(remotes: &[Option<Remote>]) -> Option<Where> {
+    match remotes {
+        [Some(remote)] if !remote.addr.is_multicast() => Some(Where::Remote(*remote)),
+        _ => None,
     }
 }
 

@@ -12,6 +12,8 @@ use overlay_common::{
 };
 use tokio::task::spawn_blocking;
 
+pub(crate) use self::sync::side;
+
 use self::host::Host;
 use crate::{
     error::{Context as _, Error, Result},
@@ -29,9 +31,9 @@ pub struct View {
     pub name: String,
     /// Its segment.
     pub vni: Vni,
-    /// The bridge that it is a member of.
+    /// The bridge that it is a member of; `None`: the host itself sends by it.
     pub bridge: Option<IfIndex>,
-    /// The members of the bridge whose frames the programs look at.
+    /// The members of the bridge whose frames the programs look at, or the device itself.
     pub ports: Vec<IfIndex>,
     /// How many remote VTEPs the programs send to.
     pub vteps: usize,
@@ -115,9 +117,11 @@ pub async fn release(instance: &Instance, netlink: &Netlink, name: &str) -> Resu
 
 /// From the first step on the kernel has all frames.
 async fn forget(instance: &Instance, netlink: &Netlink, vni: Vni) -> Result<()> {
-    maps::adopted(instance)?.remove(vni.get())?;
+    let mut adopted = maps::adopted(instance)?;
+    let device = adopted.get(vni.get())?.and_then(|adopted| adopted.device());
+    adopted.remove(vni.get())?;
     for port in sync::ports_of(instance, vni)? {
-        sync::detach(instance, netlink, port).await?;
+        sync::detach(instance, netlink, port, side(device, port)).await?;
     }
     grace::wait(instance)?;
     let mut stations = maps::adopted_stations(instance)?;

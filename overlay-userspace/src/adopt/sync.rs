@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aya::programs::TcAttachType;
 use overlay_common::{
     IfIndex, MacAddr, Vni, VtepId,
     maps::{
@@ -27,15 +28,16 @@ pub(super) async fn sync(instance: &Instance, netlink: &Netlink, wanted: &Wanted
     let vni = wanted.vni;
     let mut notes = Vec::new();
     let ids = admit(instance, netlink, wanted, &mut notes).await?;
+    let device = wanted.adopted.device();
     for (link, _) in wanted.ports.values() {
-        attach(instance, netlink, vni, link).await?;
+        attach(instance, netlink, vni, link, side(device, link.index)).await?;
     }
     let places = places(wanted, &ids);
     let is_less = put_stations(instance, vni, &places, &mut notes)?;
     let used: BTreeSet<VtepId> = ids.values().copied().collect();
     let gone_ports = ports_of(instance, vni)?.into_iter().filter(|port| !wanted.ports.contains_key(port));
     for port in gone_ports {
-        detach(instance, netlink, port).await?;
+        detach(instance, netlink, port, side(device, port)).await?;
     }
     let gone: Vec<_> = members_of(instance, vni)?.into_iter().filter(|(_, id)| !used.contains(id)).collect();
     if is_less || !gone.is_empty() {
@@ -154,29 +156,45 @@ pub(super) fn members_of(instance: &Instance, vni: Vni) -> Result<Vec<(MemberKey
     Ok(all.into_iter().filter_map(of).collect())
 }
 
-/// Has the program look at the frames of a bridge member, if it does not yet.
-async fn attach(instance: &Instance, netlink: &Netlink, vni: Vni, link: &Link) -> Result<()> {
+/// The side of a device that its frames are looked at on: of the `vxlan` device itself, where they would go into the tunnel.
+pub(crate) fn side(device: Option<IfIndex>, port: IfIndex) -> TcAttachType {
+    if device == Some(port) { TcAttachType::Egress } else { TcAttachType::Ingress }
+}
+
+/// Has the program look at the frames of a bridge member or of the device itself, if it does not yet.
+async fn attach(
+    instance: &Instance,
+    netlink: &Netlink,
+    vni: Vni,
+    link: &Link,
+    side: TcAttachType,
+) -> Result<()> {
     let tc = instance.config()?.tc();
     let mut ports = maps::adopted_ports(instance)?;
     let program = datapath::classifier_id(instance, ADOPTED_FROM_PORT)?;
     let is_known = ports.get(link.index.get())? == Some(vni.get());
-    if is_known && hook::is_attached(netlink, tc, link, program).await {
+    if is_known && hook::is_attached_at(netlink, tc, side, link, program).await {
         return Ok(());
     }
     // Somebody detached it, or another device has the index now.
     hook::forget_tc(instance, tc, link.index, ADOPTED_FROM_PORT)?;
     ports.put(link.index.get(), &vni.get())?;
-    hook::attach_tc(instance, tc, link, ADOPTED_FROM_PORT)
+    hook::attach_tc_at(instance, tc, side, link, ADOPTED_FROM_PORT)
 }
 
-/// Leaves a bridge member as it was.
-pub(super) async fn detach(instance: &Instance, netlink: &Netlink, port: IfIndex) -> Result<()> {
+/// Leaves a bridge member, or the device itself, as it was.
+pub(super) async fn detach(
+    instance: &Instance,
+    netlink: &Netlink,
+    port: IfIndex,
+    side: TcAttachType,
+) -> Result<()> {
     let tc = instance.config()?.tc();
     let program = datapath::classifier_id(instance, ADOPTED_FROM_PORT)?;
     let links = netlink.links().await?;
     let link = links.iter().find(|link| link.index == port);
     match link {
-        Some(link) if hook::is_attached(netlink, tc, link, program).await => {
+        Some(link) if hook::is_attached_at(netlink, tc, side, link, program).await => {
             hook::detach_tc(instance, tc, port, ADOPTED_FROM_PORT)?;
         }
         _ => hook::forget_tc(instance, tc, port, ADOPTED_FROM_PORT)?,

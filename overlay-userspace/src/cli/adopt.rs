@@ -16,7 +16,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct Adopt {
-    /// The `vxlan` device, a member of a bridge; without it, what is adopted is shown
+    /// The `vxlan` device, a member of a bridge or one that the host routes into; without it, what is adopted is shown
     device: Option<String>,
     /// Follow what the kernel knows in the foreground, where no agent runs; at the end, the device is released
     #[arg(long, requires = "device", conflicts_with = "release")]

@@ -1,10 +1,6 @@
 //! `NEXT_HOPS`.
 
-use aya::{
-    maps::{MapData, PerCpuArray, PerCpuValues},
-    util::nr_cpus,
-};
-use bytemuck::Zeroable as _;
+use aya::maps::{MapData, PerCpuArray, PerCpuValues};
 use overlay_common::{
     VtepId,
     maps::next_hop::{NAME, NextHop, Slot},
@@ -28,7 +24,8 @@ pub fn read(instance: &Instance, vtep: VtepId, is_multipath: bool) -> Result<Vec
     let mut hops = Vec::new();
     for slot in slots {
         let values = map.get(&slot, 0).context(|| format!("cannot read map {NAME}"))?;
-        hops.extend(values.iter().copied().filter(|hop| !is_multipath || hop.is_of_flow_to(vtep)));
+        let is_its = |hop: &NextHop| !hop.is_forgotten() && (!is_multipath || hop.is_of_flow_to(vtep));
+        hops.extend(values.iter().copied().filter(is_its));
     }
     Ok(hops)
 }
@@ -48,7 +45,7 @@ pub fn forget(instance: &Instance, vtep: VtepId) -> Result<()> {
 ///
 /// Fails if the map is gone.
 pub fn forget_all(instance: &Instance, vteps: impl IntoIterator<Item = VtepId>) -> Result<()> {
-    empty(instance, vteps.into_iter().map(|vtep| Slot::new(vtep).index()))
+    disown(instance, vteps.into_iter().map(|vtep| Slot::new(vtep).index()))
 }
 
 /// Makes every CPU ask the kernel again for all flows that equal-cost routes are shared out to.
@@ -57,16 +54,20 @@ pub fn forget_all(instance: &Instance, vteps: impl IntoIterator<Item = VtepId>) 
 ///
 /// Fails if the map is gone.
 pub fn forget_flows(instance: &Instance) -> Result<()> {
-    empty(instance, Slot::flows())
+    disown(instance, Slot::flows())
 }
 
-fn empty(instance: &Instance, slots: impl Iterator<Item = u32>) -> Result<()> {
+/// Each CPU's own program may be going by what stands there, and reads it bit by bit: so all of it stays but whose it is, and until when.
+fn disown(instance: &Instance, slots: impl Iterator<Item = u32>) -> Result<()> {
     let mut map: PerCpuArray<MapData, NextHop> = open(instance, NAME)?;
-    let cpus = nr_cpus().map_err(|(what, error)| crate::Error::failed(what, error))?;
     for slot in slots {
-        let none =
-            PerCpuValues::try_from(vec![NextHop::zeroed(); cpus]).context(|| "cannot forget a next hop")?;
-        map.set(slot, none, 0).context(|| format!("cannot write map {NAME}"))?;
+        let hops = map.get(&slot, 0).context(|| format!("cannot read map {NAME}"))?;
+        if hops.iter().all(NextHop::is_forgotten) {
+            continue;
+        }
+        let forgotten: Vec<_> = hops.iter().map(|hop| hop.forgotten()).collect();
+        let forgotten = PerCpuValues::try_from(forgotten).context(|| "cannot forget a next hop")?;
+        map.set(slot, forgotten, 0).context(|| format!("cannot write map {NAME}"))?;
     }
     Ok(())
 }

@@ -96,15 +96,16 @@ impl Netlink {
         Ok(all.into_iter().filter_map(queue).collect())
     }
 
-    /// Whether a filter at the ingress of a device's clsact qdisc runs the BPF program with that id.
+    /// Whether a filter at the ingress, or the egress, of a device's clsact qdisc runs the BPF program with that id.
     ///
     /// # Errors
     ///
     /// Fails for an index that no device can have.
-    pub async fn has_filter(&self, device: IfIndex, program: u32) -> Result<bool> {
+    pub async fn has_filter(&self, device: IfIndex, egress: bool, program: u32) -> Result<bool> {
         let index = i32::try_from(device.get()).context(|| format!("device {device} has no such index"))?;
-        let filters: Result<Vec<_>, _> =
-            self.handle.traffic_filter(index).get().ingress().execute().try_collect().await;
+        let request = self.handle.traffic_filter(index).get();
+        let request = if egress { request.egress() } else { request.ingress() };
+        let filters: Result<Vec<_>, _> = request.execute().try_collect().await;
         Ok(filters.is_ok_and(|filters| filters.iter().any(|filter| runs(filter, program))))
     }
 }
