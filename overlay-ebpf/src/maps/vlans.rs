@@ -16,6 +16,10 @@ static VLANS: HashMap<VlanKey, u32, MAX_ENTRIES, NO_PREALLOC> = HashMap::new();
 pub(crate) fn get(device: IfIndex, vid: Vid) -> Option<Vni> {
     // SAFETY: userspace replaces the value as a whole.
     let vni = unsafe { VLANS.get(VlanKey::new(device, vid)) }.and_then(|vni| Vni::new(*vni));
-    explain::note(|| Step::Vlan(device, Some(vid), vni));
+    // One arm each: the verifier refuses a number that only one of them has set.
+    match vni {
+        Some(vni) => explain::note(|| Step::Vlan(device, Some(vid), Some(vni))),
+        None => explain::note(|| Step::Vlan(device, Some(vid), None)),
+    }
     vni
 }
