@@ -29,6 +29,7 @@ mod end_to_end;
 mod equal_cost;
 mod explain;
 mod explain_input;
+mod explain_transit;
 mod fdb_commands;
 mod fdb_file;
 mod fields;

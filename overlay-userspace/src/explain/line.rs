@@ -49,6 +49,12 @@ pub enum Line {
     Foreign { taken: bool },
     /// The underlay's word on how much it carries would be believed.
     PathMtu { remote: Option<IpAddr>, mtu: u16 },
+    /// A packet is in transit between two VTEPs.
+    Transit { vni: u32, from: Option<IpAddr>, to: Option<IpAddr> },
+    /// What goes on with a packet in transit: the TTL or hop limit that it came with, that it leaves with, and its UDP source port.
+    Journey { ttl: u8, leaves_with: u8, source_port: u16 },
+    /// The frame of a packet in transit comes out of its tunnel first.
+    Anew { because: &'static str },
     /// The frame would be sent.
     Send { device: String, how: &'static str },
     /// A copy would be sent.
@@ -89,6 +95,7 @@ impl Line {
             Self::FloodList { .. } | Self::BumRate { .. } | Self::Audience { .. } => "flood",
             Self::Program { .. } => "program",
             Self::Remote { .. } => "tunnel",
+            Self::Transit { .. } | Self::Journey { .. } | Self::Anew { .. } => "transit",
             Self::NextHop { .. } => "next hop",
             Self::Fits { .. } | Self::PathMtu { .. } => "MTU",
             Self::Foreign { .. } => "others",
@@ -159,6 +166,17 @@ impl Line {
                 let to = remote.map_or("a VTEP".to_owned(), |to| to.to_string());
                 format!("the underlay carries {mtu} bytes to {to}, and that is believed")
             }
+            Self::Transit { vni, from, to } => {
+                let name = |vtep: &Option<IpAddr>| vtep.map_or("?".to_owned(), |vtep| vtep.to_string());
+                format!("from {} on to {} in segment {vni}", name(from), name(to))
+            }
+            Self::Journey { ttl, leaves_with: 0, .. } => format!("came with TTL {ttl}, and goes no further"),
+            Self::Journey { ttl, leaves_with, source_port } => {
+                format!(
+                    "came with TTL {ttl}, and leaves with {leaves_with}; its source port stays {source_port}"
+                )
+            }
+            Self::Anew { because } => format!("its frame comes out of the tunnel first: {because}"),
             Self::Send { device, how } => format!("{how} {device}"),
             Self::Copy { device, length, remote } => {
                 let to = remote.map(|to| format!(" to {to}")).unwrap_or_default();

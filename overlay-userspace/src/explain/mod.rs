@@ -12,6 +12,7 @@ mod line;
 mod programs;
 mod stations;
 mod story;
+mod words;
 
 use overlay_common::IfIndex;
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use overlay_common::{
     DropReason, IfIndex, MacAddr, OverlayAddr, Vni, VtepId,
-    explain::{Hand, Learning, Step, Unlearned, Whom},
+    explain::{Hand, Learning, Step, Unlearned},
     header::eth,
     maps::{
         fdb::{Origin, Place, Standing},
@@ -21,6 +21,7 @@ use super::{
     line::{Entry, Line},
     programs::Run,
     stations::Stations,
+    words,
 };
 use crate::{
     datapath::{FROM_PORT, FROM_UPLINK},
@@ -155,7 +156,14 @@ impl<'a> Story<'a> {
     fn add(&mut self, step: Step) {
         let Some(line) = self.line(step) else { return };
         // Several programs look the same up.
-        let is_lookup = matches!(line, Line::Port { .. } | Line::Segment { .. } | Line::Tag { .. });
+        let is_lookup = matches!(
+            line,
+            Line::Port { .. }
+                | Line::Segment { .. }
+                | Line::Tag { .. }
+                | Line::Transit { .. }
+                | Line::Journey { .. }
+        );
         if !(is_lookup && self.steps.contains(&line)) {
             self.steps.push(line);
         }
@@ -195,13 +203,7 @@ impl<'a> Story<'a> {
             Step::Asked(answered) => Line::Request { answered },
             Step::Flood(vni, ports, remotes) => Line::FloodList { vni: number(vni), ports, remotes },
             Step::BumRate(device, allowed) => Line::BumRate { device: names.device(device), allowed },
-            Step::Audience(whom) => Line::Audience {
-                audience: match whom {
-                    Whom::Everyone => "everyone",
-                    Whom::Routers => "multicast routers",
-                    Whom::Listeners => "listeners to the group, and multicast routers",
-                },
-            },
+            Step::Audience(whom) => Line::Audience { audience: words::audience(whom) },
             Step::Vtep(id) => {
                 self.is_tunnel = true;
                 Line::Remote { remote: names.remote(id) }
@@ -223,26 +225,20 @@ impl<'a> Story<'a> {
                 Line::Drop { reason: reason.name() }
             }
             Step::Notice(notice) => Line::Notice { notice: notice.name() },
+            Step::Transit(vni, from, to) => {
+                Line::Transit { vni: number(vni), from: names.remote(from), to: names.remote(to) }
+            }
+            Step::Journey(ttl, source_port) => {
+                Line::Journey { ttl, leaves_with: ttl.saturating_sub(1), source_port }
+            }
+            Step::Anew(why) => Line::Anew { because: words::anew(why) },
         })
     }
 
     fn learning(&mut self, vni: u32, learning: Learning) -> Line {
-        let outcome = match learning {
-            Learning::Off => "is not looked at: the segment does not learn",
-            Learning::Known => "is known there",
-            Learning::Kept => "stays where the FDB has it",
-            Learning::Learned => "would be learned",
-            Learning::Moved => "would move here",
-            Learning::Flaps => "moves too often",
-            Learning::NoRoom => "would not be learned",
-        };
-        let because = self.unlearned.take().map(|what| match what {
-            Unlearned::Full => "the FDB is full",
-            Unlearned::Limit => "the segment or the port is at its limit",
-            Unlearned::Unmoved => "it stays where it is",
-            Unlearned::Flaps => "it flaps",
-        });
-        Line::Learning { vni, mac: self.stations.source().map(|mac| mac.to_string()), outcome, because }
+        let because = self.unlearned.take().map(words::unlearned);
+        let mac = self.stations.source().map(|mac| mac.to_string());
+        Line::Learning { vni, mac, outcome: words::learning(learning), because }
     }
 
     fn station(&self, vni: Option<Vni>, mac: MacAddr, standing: Standing) -> Line {
