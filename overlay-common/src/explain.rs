@@ -6,7 +6,7 @@ mod outcome;
 
 use bytemuck::{Pod, Zeroable};
 
-pub use self::outcome::{Anew, Hand, Learning, Unlearned, Whom};
+pub use self::outcome::{Anew, Hand, Learning, Lease, Left, Unlearned, Whom};
 use crate::{
     DropReason, IfIndex, MacAddr, Notice, OverlayAddr, UnderlayAddr, Vid, Vni, VtepId,
     maps::{fdb::Standing, jump::Jump},
@@ -111,6 +111,12 @@ pub enum Step {
     Journey(u8, u16),
     /// The frame of a packet in transit has to come out of its tunnel first.
     Anew(Anew),
+    /// A segment was looked up among those that are adopted.
+    Adopted(Option<Vni>, Lease),
+    /// A device was looked up among the bridge members whose frames are looked at; its segment.
+    BridgePort(IfIndex, Option<Vni>),
+    /// The kernel shall have the frame.
+    Left(Left),
 }
 
 const JUMP: u32 = 1;
@@ -140,6 +146,9 @@ const NOTICE: u32 = 24;
 const TRANSIT: u32 = 25;
 const JOURNEY: u32 = 26;
 const ANEW: u32 = 27;
+const ADOPTED: u32 = 28;
+const BRIDGE_PORT: u32 = 29;
+const LEFT: u32 = 30;
 
 impl Record {
     /// Writes a step down.
@@ -185,6 +194,9 @@ impl Record {
             Step::Transit(vni, from, to) => of(TRANSIT, number(vni), [id_of(from), id_of(to), 0]),
             Step::Journey(ttl, port) => of(JOURNEY, ttl.into(), [port.into(), 0, 0]),
             Step::Anew(why) => of(ANEW, why as u32, [0; 3]),
+            Step::Adopted(vni, lease) => of(ADOPTED, number(vni), [lease as u64, 0, 0]),
+            Step::BridgePort(device, vni) => of(BRIDGE_PORT, device.get(), [number(vni).into(), 0, 0]),
+            Step::Left(why) => of(LEFT, why as u32, [0; 3]),
         }
     }
 
@@ -222,6 +234,9 @@ impl Record {
             TRANSIT => Step::Transit(vni, VtepId::new(a as u16), VtepId::new(b as u16)),
             JOURNEY => Step::Journey(word as u8, a as u16),
             ANEW => Step::Anew(Anew::of(word)?),
+            ADOPTED => Step::Adopted(vni, Lease::of(a)?),
+            BRIDGE_PORT => Step::BridgePort(device?, Vni::new(a as u32)),
+            LEFT => Step::Left(*Left::ALL.get(word as usize)?),
             _ => return None,
         })
     }
@@ -305,6 +320,8 @@ mod tests {
             Step::Copy(device, 1514, 1279),
             Step::Transit(vni, id, VtepId::new(7)),
             Step::Journey(255, 0xc001),
+            Step::BridgePort(device, vni),
+            Step::BridgePort(device, None),
         ]
         .to_vec();
         for address in addresses {
@@ -317,6 +334,8 @@ mod tests {
         steps.extend((0..7).map(|at| Step::Learn(vni, Learning::of(at).unwrap())));
         steps.extend((0..4).map(|at| Step::Unlearned(Unlearned::of(at).unwrap())));
         steps.extend((0..5).map(|at| Step::Anew(Anew::of(at).unwrap())));
+        steps.extend((0..3).map(|at| Step::Adopted(vni, Lease::of(at).unwrap())));
+        steps.extend(Left::ALL.map(Step::Left));
         for step in steps {
             assert_eq!(Record::new(step).step(), Some(step));
         }

@@ -28,7 +28,9 @@ pub fn case<'a>(what: &'a str, hook: Hook<'a>, frame: Vec<u8>, fate: &'a str) ->
     Case { what, hook, frame, fate }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"))
 }
 

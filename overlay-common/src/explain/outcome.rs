@@ -74,6 +74,60 @@ pub enum Anew {
     TooBig = 4,
 }
 
+/// Whether the segment of a `vxlan` device of the kernel is adopted.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// It is not.
+    None = 0,
+    /// It is.
+    Good = 1,
+    /// It is, but nobody follows what the kernel knows any more.
+    Over = 2,
+}
+
+/// Why the kernel shall have a frame of a segment that is adopted.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It comes by no bridge member that is looked at.
+    NoMember = 0,
+    /// The segment is not adopted, or its lease is over.
+    Lease = 1,
+    /// It has a VLAN tag beside its bytes.
+    Tag = 2,
+    /// Its Ethernet header has a tag, or a source that is no station, or is not there.
+    Frame = 3,
+    /// It is neither IPv4 nor IPv6, or neighbour discovery that the kernel answers.
+    Protocol = 4,
+    /// Its source is not known.
+    SourceUnknown = 5,
+    /// Its source is known elsewhere.
+    SourceElsewhere = 6,
+    /// The kernel is to see a frame of its source now and then.
+    SourceDue = 7,
+    /// Its destination is not known.
+    DestinationUnknown = 8,
+    /// Its destination is on the side that it comes from.
+    DestinationHere = 9,
+    /// The kernel is to see a frame to its destination now and then.
+    DestinationDue = 10,
+    /// It met congestion.
+    Congested = 11,
+    /// It stands for several packets that cannot be carried as one.
+    Merged = 12,
+    /// It does not fit.
+    TooBig = 13,
+    /// There is no way to the remote VTEP.
+    NoWay = 14,
+    /// The next hop is not resolved.
+    Unresolved = 15,
+    /// Its outer headers are not plain.
+    Headers = 16,
+    /// Nobody is known behind the VTEP that sent it.
+    Sender = 17,
+}
+
 impl Learning {
     pub(super) fn of(number: u64) -> Option<Self> {
         const ALL: [Learning; 7] = [
@@ -113,6 +167,36 @@ impl Hand {
             _ => Self::Neighbour,
         }
     }
+}
+
+impl Lease {
+    pub(super) fn of(number: u64) -> Option<Self> {
+        [Self::None, Self::Good, Self::Over].get(usize::try_from(number).ok()?).copied()
+    }
+}
+
+impl Left {
+    /// All of them, in the order of their numbers.
+    pub(super) const ALL: [Self; 18] = [
+        Self::NoMember,
+        Self::Lease,
+        Self::Tag,
+        Self::Frame,
+        Self::Protocol,
+        Self::SourceUnknown,
+        Self::SourceElsewhere,
+        Self::SourceDue,
+        Self::DestinationUnknown,
+        Self::DestinationHere,
+        Self::DestinationDue,
+        Self::Congested,
+        Self::Merged,
+        Self::TooBig,
+        Self::NoWay,
+        Self::Unresolved,
+        Self::Headers,
+        Self::Sender,
+    ];
 }
 
 impl Anew {

@@ -55,6 +55,14 @@ pub enum Line {
     Journey { ttl: u8, leaves_with: u8, source_port: u16 },
     /// The frame of a packet in transit comes out of its tunnel first.
     Anew { because: &'static str },
+    /// A segment was looked up among those that are adopted.
+    Adopted { vni: u32, outcome: &'static str },
+    /// A device was looked up among the members of bridges whose frames are looked at.
+    BridgePort { device: String, vni: Option<u32> },
+    /// The kernel has the frame as it came.
+    Left { because: &'static str },
+    /// What XDP makes of the packet before TC has it.
+    Early { program: &'static str, outcome: &'static str },
     /// The frame would be sent.
     Send { device: String, how: &'static str },
     /// A copy would be sent.
@@ -95,6 +103,9 @@ impl Line {
             Self::FloodList { .. } | Self::BumRate { .. } | Self::Audience { .. } => "flood",
             Self::Program { .. } => "program",
             Self::Remote { .. } => "tunnel",
+            Self::Adopted { .. } | Self::BridgePort { .. } => "adopted",
+            Self::Left { .. } => "kernel",
+            Self::Early { .. } => "XDP",
             Self::Transit { .. } | Self::Journey { .. } | Self::Anew { .. } => "transit",
             Self::NextHop { .. } => "next hop",
             Self::Fits { .. } | Self::PathMtu { .. } => "MTU",
@@ -166,6 +177,13 @@ impl Line {
                 let to = remote.map_or("a VTEP".to_owned(), |to| to.to_string());
                 format!("the underlay carries {mtu} bytes to {to}, and that is believed")
             }
+            Self::Adopted { vni, outcome } => format!("segment {vni} {outcome}"),
+            Self::BridgePort { device, vni: Some(vni) } => {
+                format!("{device} is a member of the bridge of segment {vni}")
+            }
+            Self::BridgePort { device, vni: None } => format!("{device} is no member of an adopted bridge"),
+            Self::Left { because } => format!("has it as it came: {because}"),
+            Self::Early { program, outcome } => format!("{program} {outcome}"),
             Self::Transit { vni, from, to } => {
                 let name = |vtep: &Option<IpAddr>| vtep.map_or("?".to_owned(), |vtep| vtep.to_string());
                 format!("from {} on to {} in segment {vni}", name(from), name(to))

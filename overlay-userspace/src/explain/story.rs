@@ -19,17 +19,11 @@ use super::{
     explanation::{Copy, Explanation, Packet, Reason, Target, Verdict},
     headers::{Header, headers},
     line::{Entry, Line},
-    programs::Run,
+    programs::{Run, TC_ACT_REDIRECT, TC_ACT_UNSPEC},
     stations::Stations,
     words,
 };
-use crate::{
-    datapath::{FROM_PORT, FROM_UPLINK},
-    error::Result,
-    instance::Instance,
-    maps::vteps::Vteps,
-    netlink::Link,
-};
+use crate::{error::Result, instance::Instance, maps::vteps::Vteps, netlink::Link};
 
 /// What numbers stand for.
 pub(super) struct Names {
@@ -38,9 +32,17 @@ pub(super) struct Names {
     now: u64,
 }
 
-/// Verdicts of TC (`include/uapi/linux/pkt_cls.h`).
-const TC_ACT_UNSPEC: i32 = -1;
-const TC_ACT_REDIRECT: i32 = 7;
+/// What is told of.
+pub(super) struct Scene<'a> {
+    /// The program that takes the frame.
+    pub(super) program: &'static str,
+    pub(super) side: Side,
+    /// The device that receives it.
+    pub(super) device: &'a Link,
+    pub(super) frame: &'a [u8],
+    /// What was done with it before.
+    pub(super) before: Option<Line>,
+}
 
 impl Names {
     pub(super) fn read(instance: &Instance, links: Vec<Link>) -> Result<Self> {
@@ -59,14 +61,10 @@ impl Names {
 }
 
 /// Tells what became of a frame.
-pub(super) fn tell(
-    names: &Names,
-    stations: &Stations,
-    (side, device): (Side, &Link),
-    frame: &[u8],
-    run: &Run,
-) -> Explanation {
+pub(super) fn tell(names: &Names, stations: &Stations, scene: &Scene<'_>, run: &Run) -> Explanation {
+    let Scene { program, side, device, frame, .. } = *scene;
     let mut story = Story::new(names, stations, run);
+    story.steps.extend(scene.before.clone());
     story.guards(side, frame);
     for step in &run.steps {
         story.add(*step);
@@ -86,10 +84,7 @@ pub(super) fn tell(
         bytes: digits(&run.frame),
     });
     Explanation {
-        program: match side {
-            Side::Port => FROM_PORT,
-            Side::Uplink => FROM_UPLINK,
-        },
+        program,
         device: device.name.clone(),
         length: frame.len(),
         steps,
@@ -144,7 +139,7 @@ impl<'a> Story<'a> {
             return;
         }
         let Some(source) = self.stations.source() else { return };
-        let is_station = !self.run.steps.contains(&Step::Drop(DropReason::BadSourceMac));
+        let is_station = source.is_station();
         let vlan = |header: &Header| {
             let (_, vid) = header.fields.iter().find(|(name, _)| header.name == "VLAN" && *name == "vid")?;
             vid.parse().ok()
@@ -161,6 +156,8 @@ impl<'a> Story<'a> {
             Line::Port { .. }
                 | Line::Segment { .. }
                 | Line::Tag { .. }
+                | Line::Adopted { .. }
+                | Line::BridgePort { .. }
                 | Line::Transit { .. }
                 | Line::Journey { .. }
         );
@@ -231,6 +228,11 @@ impl<'a> Story<'a> {
             Step::Journey(ttl, source_port) => {
                 Line::Journey { ttl, leaves_with: ttl.saturating_sub(1), source_port }
             }
+            Step::Adopted(vni, lease) => Line::Adopted { vni: number(vni), outcome: words::lease(lease) },
+            Step::BridgePort(device, vni) => {
+                Line::BridgePort { device: names.device(device), vni: vni.map(Vni::get) }
+            }
+            Step::Left(why) => Line::Left { because: words::left(why) },
             Step::Anew(why) => Line::Anew { because: words::anew(why) },
         })
     }
