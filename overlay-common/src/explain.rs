@@ -2,8 +2,11 @@
 //!
 //! Only the explaining build of the programs has the trace; it is no map of an instance.
 
+mod outcome;
+
 use bytemuck::{Pod, Zeroable};
 
+pub use self::outcome::{Anew, Hand, Learning, Lease, Left, Unlearned, Whom};
 use crate::{
     DropReason, IfIndex, MacAddr, Notice, OverlayAddr, UnderlayAddr, Vid, Vni, VtepId,
     maps::{fdb::Standing, jump::Jump},
@@ -102,64 +105,18 @@ pub enum Step {
     Drop(DropReason),
     /// Something was done besides.
     Notice(Notice),
-}
-
-/// What becomes of the FDB by a frame's source.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Learning {
-    /// Nothing: the segment does not learn.
-    Off = 0,
-    /// Nothing: the station is known there.
-    Known = 1,
-    /// Nothing: the entry is not learned, or holds.
-    Kept = 2,
-    /// The station is learned.
-    Learned = 3,
-    /// It moves.
-    Moved = 4,
-    /// It moves once too often.
-    Flaps = 5,
-    /// There is no room for it.
-    NoRoom = 6,
-}
-
-/// What learning did not do, or did too often.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unlearned {
-    /// The FDB is full.
-    Full = 0,
-    /// The segment or the port is at its limit.
-    Limit = 1,
-    /// A station was not moved.
-    Unmoved = 2,
-    /// A station flaps.
-    Flaps = 3,
-}
-
-/// Whom a frame is flooded to.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whom {
-    /// Everyone in the segment.
-    Everyone = 0,
-    /// Multicast routers.
-    Routers = 1,
-    /// Those who listen to the group, and routers.
-    Listeners = 2,
-}
-
-/// How a frame is handed on.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hand {
-    /// Sent by the device.
-    Device = 0,
-    /// Straight to the device's peer.
-    Peer = 1,
-    /// By the device, to a neighbour that the kernel resolves.
-    Neighbour = 2,
+    /// A packet is in transit in a segment: from that VTEP to the other one.
+    Transit(Option<Vni>, Option<VtepId>, Option<VtepId>),
+    /// What goes on with a packet in transit: its TTL, as it came, and its UDP source port.
+    Journey(u8, u16),
+    /// The frame of a packet in transit has to come out of its tunnel first.
+    Anew(Anew),
+    /// A segment was looked up among those that are adopted.
+    Adopted(Option<Vni>, Lease),
+    /// A device was looked up among the bridge members whose frames are looked at; its segment.
+    BridgePort(IfIndex, Option<Vni>),
+    /// The kernel shall have the frame.
+    Left(Left),
 }
 
 const JUMP: u32 = 1;
@@ -186,6 +143,12 @@ const REDIRECT: u32 = 21;
 const COPY: u32 = 22;
 const DROP: u32 = 23;
 const NOTICE: u32 = 24;
+const TRANSIT: u32 = 25;
+const JOURNEY: u32 = 26;
+const ANEW: u32 = 27;
+const ADOPTED: u32 = 28;
+const BRIDGE_PORT: u32 = 29;
+const LEFT: u32 = 30;
 
 impl Record {
     /// Writes a step down.
@@ -228,6 +191,12 @@ impl Record {
             Step::Copy(device, len, at) => of(COPY, device.get(), [len.into(), at.into(), 0]),
             Step::Drop(reason) => of(DROP, reason.index(), [0; 3]),
             Step::Notice(notice) => of(NOTICE, notice.index(), [0; 3]),
+            Step::Transit(vni, from, to) => of(TRANSIT, number(vni), [id_of(from), id_of(to), 0]),
+            Step::Journey(ttl, port) => of(JOURNEY, ttl.into(), [port.into(), 0, 0]),
+            Step::Anew(why) => of(ANEW, why as u32, [0; 3]),
+            Step::Adopted(vni, lease) => of(ADOPTED, number(vni), [lease as u64, 0, 0]),
+            Step::BridgePort(device, vni) => of(BRIDGE_PORT, device.get(), [number(vni).into(), 0, 0]),
+            Step::Left(why) => of(LEFT, why as u32, [0; 3]),
         }
     }
 
@@ -252,50 +221,24 @@ impl Record {
             ASKED => Step::Asked(word != 0),
             FLOOD => Step::Flood(vni, a as u32, b as u32),
             BUM_RATE => Step::BumRate(device?, a != 0),
-            AUDIENCE => Step::Audience(match word {
-                0 => Whom::Everyone,
-                1 => Whom::Routers,
-                _ => Whom::Listeners,
-            }),
+            AUDIENCE => Step::Audience(Whom::of(word)),
             VTEP => Step::Vtep(id),
             NEXT_HOP => Step::NextHop(device, a as u16, b != 0),
             ROOM => Step::Room(word),
             FOREIGN => Step::Foreign(word != 0),
             PATH_MTU => Step::PathMtu(id, a as u16),
-            REDIRECT => Step::Redirect(
-                device?,
-                match a {
-                    0 => Hand::Device,
-                    1 => Hand::Peer,
-                    _ => Hand::Neighbour,
-                },
-            ),
+            REDIRECT => Step::Redirect(device?, Hand::of(a)),
             COPY => Step::Copy(device?, a as u32, b as u32),
             DROP => Step::Drop(*DropReason::ALL.get(word as usize)?),
             NOTICE => Step::Notice(*Notice::ALL.get(word as usize)?),
+            TRANSIT => Step::Transit(vni, VtepId::new(a as u16), VtepId::new(b as u16)),
+            JOURNEY => Step::Journey(word as u8, a as u16),
+            ANEW => Step::Anew(Anew::of(word)?),
+            ADOPTED => Step::Adopted(vni, Lease::of(a)?),
+            BRIDGE_PORT => Step::BridgePort(device?, Vni::new(a as u32)),
+            LEFT => Step::Left(*Left::ALL.get(word as usize)?),
             _ => return None,
         })
-    }
-}
-
-impl Learning {
-    fn of(number: u64) -> Option<Self> {
-        const ALL: [Learning; 7] = [
-            Learning::Off,
-            Learning::Known,
-            Learning::Kept,
-            Learning::Learned,
-            Learning::Moved,
-            Learning::Flaps,
-            Learning::NoRoom,
-        ];
-        ALL.get(usize::try_from(number).ok()?).copied()
-    }
-}
-
-impl Unlearned {
-    fn of(number: u32) -> Option<Self> {
-        [Self::Full, Self::Limit, Self::Unmoved, Self::Flaps].get(number as usize).copied()
     }
 }
 
@@ -374,7 +317,12 @@ mod tests {
             Step::Foreign(true),
             Step::PathMtu(id, 1300),
             Step::Redirect(device, Hand::Neighbour),
+            Step::Redirect(device, Hand::Host),
             Step::Copy(device, 1514, 1279),
+            Step::Transit(vni, id, VtepId::new(7)),
+            Step::Journey(255, 0xc001),
+            Step::BridgePort(device, vni),
+            Step::BridgePort(device, None),
         ]
         .to_vec();
         for address in addresses {
@@ -386,6 +334,9 @@ mod tests {
         steps.extend(Notice::ALL.map(Step::Notice));
         steps.extend((0..7).map(|at| Step::Learn(vni, Learning::of(at).unwrap())));
         steps.extend((0..4).map(|at| Step::Unlearned(Unlearned::of(at).unwrap())));
+        steps.extend((0..5).map(|at| Step::Anew(Anew::of(at).unwrap())));
+        steps.extend((0..3).map(|at| Step::Adopted(vni, Lease::of(at).unwrap())));
+        steps.extend(Left::ALL.map(Step::Left));
         for step in steps {
             assert_eq!(Record::new(step).step(), Some(step));
         }

@@ -8,6 +8,7 @@ use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use network_types::ip::Ipv6Hdr;
 use overlay_common::{
     DropReason, Vni, VtepId,
+    explain::Left,
     header::{
         eth::{self, Payload},
         ipv4::IpProto,
@@ -22,6 +23,7 @@ use crate::{
     departure::{self, Sent},
     ecn,
     encap::{Inner, Target},
+    explain::{self, left},
     frame::Frame,
     from_uplink::{is_whole, strip},
     inner_sum,
@@ -40,7 +42,9 @@ use crate::{
 /// else by [`forward`].
 #[inline(always)]
 pub(crate) fn from_port(skb: &mut Skb) -> Outcome {
-    let Some(device) = skb.device().filter(|_| !skb.has_vlan_tag()) else { return Ok(Verdict::NotOurs) };
+    let Some(device) = left(skb.device().filter(|_| !skb.has_vlan_tag()), Left::Tag) else {
+        return Ok(Verdict::NotOurs);
+    };
     if let Some(outcome) = departure::repeat(skb, device, generation::now(), clock::now()) {
         return outcome;
     }
@@ -66,14 +70,20 @@ pub(crate) fn from_uplink(skb: &mut Skb) -> Outcome {
 fn try_forward(skb: &mut Skb) -> Option<Outcome> {
     let device = skb.device()?;
     let (generation, now) = (generation::now(), clock::now());
-    let vni = adopted::vni_of(device)?;
-    let adopted = adopted::get(vni, now)?;
+    let vni = left(adopted::vni_of(device), Left::NoMember)?;
+    let adopted = left(adopted::get(vni, now), Left::Lease)?;
     let id = VtepId::new(vtep_apart(skb.raw(), vni.get(), now) as u16)?;
     let frame = Frame::parse(skb, 0).ok()?;
     let segment = adopted.segment();
-    let mut inner = Inner::new(skb, vni, segment, frame, now).ok()?;
-    if inner.is_congested() || inner.is_merged_oddly() || !inner.fits(segment) {
-        return None;
+    let mut inner = left(Inner::new(skb, vni, segment, frame, now).ok(), Left::Merged)?;
+    if inner.is_congested() {
+        return left(None, Left::Congested);
+    }
+    if inner.is_merged_oddly() {
+        return left(None, Left::Merged);
+    }
+    if !inner.fits(segment) {
+        return left(None, Left::TooBig);
     }
     skb.hand_over_tags(Tags::NONE);
     if send::wants_sum(id) {
@@ -85,7 +95,8 @@ fn try_forward(skb: &mut Skb) -> Option<Outcome> {
         DROPPED => return Some(Ok(Verdict::Copied)),
         action => action,
     };
-    if inner.is_single() {
+    // Who explains keeps nothing, and has no stack for it.
+    if !cfg!(feature = "explain") && inner.is_single() {
         keep_apart(skb.raw(), id.index(), hash, generation, &inner);
     }
     Some(Ok(Verdict::Redirected(action as i32)))
@@ -149,18 +160,23 @@ fn vtep_apart(skb: *mut __sk_buff, vni: u32, now: u64) -> u32 {
 
 #[inline(always)]
 fn vtep(skb: &Skb, vni: Vni, now: u64) -> Option<VtepId> {
-    let frame = Frame::parse(skb, 0).ok()?;
+    let frame = left(Frame::parse(skb, 0).ok(), Left::Frame)?;
     let adopted = adopted::get(vni, now)?;
     if !is_plain(skb, 0, &frame, adopted) {
-        return None;
+        return left(None, Left::Protocol);
     }
-    let source = adopted::station(vni, frame.source())?;
-    if source.place(vni)?.port() != skb.device() || source.is_due(adopted.patience(), now) {
-        return None;
+    let source = left(adopted::station(vni, frame.source()), Left::SourceUnknown)?;
+    if left(source.place(vni), Left::SourceUnknown)?.port() != skb.device() {
+        return left(None, Left::SourceElsewhere);
     }
-    let destination = adopted::station(vni, frame.destination())?;
-    let Place::Vtep(id) = destination.place(vni)? else { return None };
-    if destination.is_asked(adopted.patience(), now) { None } else { Some(id) }
+    if source.is_due(adopted.patience(), now) {
+        return left(None, Left::SourceDue);
+    }
+    let destination = left(adopted::station(vni, frame.destination()), Left::DestinationUnknown)?;
+    let Place::Vtep(id) = left(destination.place(vni), Left::DestinationUnknown)? else {
+        return left(None, Left::DestinationHere);
+    };
+    if destination.is_asked(adopted.patience(), now) { left(None, Left::DestinationDue) } else { Some(id) }
 }
 
 /// What [`send_apart`] returns for a frame that was dropped and counted.
@@ -175,8 +191,16 @@ fn send_apart(skb: *mut __sk_buff, id: u32, inner: &Inner) -> i64 {
     let target =
         VtepId::new(id as u16).ok_or(DropReason::UnknownVtep).and_then(|id| Target::find(&skb, id, inner));
     // A neighbour that is not resolved, and a packet that is too big, the kernel knows what to do about.
-    let Ok(target) = target else { return PASSED };
+    let target = match target {
+        Ok(target) => target,
+        Err(reason) => {
+            let why = if reason == DropReason::TooBig { Left::TooBig } else { Left::NoWay };
+            explain::note_left(why);
+            return PASSED;
+        }
+    };
     if !target.is_resolved() {
+        explain::note_left(Left::Unresolved);
         return PASSED;
     }
     match target.send(&mut skb, inner) {
@@ -195,27 +219,33 @@ fn try_from_uplink(skb: &mut Skb) -> Option<Outcome> {
     let device = skb.device()?;
     uplinks::get(device)?;
     if skb.has_vlan_tag() {
-        return None;
+        return left(None, Left::Tag);
     }
     let (generation, now) = (generation::now(), clock::now());
     let (tunnel, span, adopted) = decap::adopted(skb, now)?;
-    let frame = Frame::parse(skb, span.start).ok()?;
+    let frame = left(Frame::parse(skb, span.start).ok(), Left::Frame)?;
     let (vni, vtep) = (tunnel.vni, tunnel.vtep);
     if !is_plain(skb, span.start, &frame, adopted) {
-        return None;
+        return left(None, Left::Protocol);
     }
-    let source = adopted::station(vni, frame.source())?;
-    if source.place(vni)? != Place::Vtep(vtep) || source.is_due(adopted.patience(), now) {
-        return None;
+    let source = left(adopted::station(vni, frame.source()), Left::SourceUnknown)?;
+    if left(source.place(vni), Left::SourceUnknown)? != Place::Vtep(vtep) {
+        return left(None, Left::SourceElsewhere);
     }
-    let destination = adopted::station(vni, frame.destination())?;
-    let Place::Port { device: port, peer } = destination.place(vni)? else { return None };
+    if source.is_due(adopted.patience(), now) {
+        return left(None, Left::SourceDue);
+    }
+    let destination = left(adopted::station(vni, frame.destination()), Left::DestinationUnknown)?;
+    let Place::Port { device: port, peer } = left(destination.place(vni), Left::DestinationUnknown)? else {
+        return left(None, Left::DestinationHere);
+    };
     let to_host = adopted.bridge().is_none();
     if skb.gso_size() != 0 && !is_whole(skb, span, &frame) {
-        return None;
+        return left(None, Left::Merged);
     }
+    let network = span.start + frame.network_offset();
     let congestion =
-        ecn::change(skb, span.start + frame.network_offset(), frame.payload(), tunnel.outer_tos).ok()?;
+        left(ecn::change(skb, network, frame.payload(), tunnel.outer_tos).ok(), Left::Congested)?;
     if arrival::is_plain(&tunnel, span) {
         let rule = Rule { vni, vtep, port, peer, to_host, longest: 0, look: false };
         let time = (now, until(adopted, now));

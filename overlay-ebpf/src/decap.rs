@@ -8,6 +8,7 @@ use network_types::{
 };
 use overlay_common::{
     DropReason, Family, UnderlayAddr, Vni, VtepId,
+    explain::Left,
     header::{
         checksum, eth,
         eth::Payload,
@@ -19,6 +20,7 @@ use overlay_common::{
 };
 
 use crate::{
+    explain,
     maps::{adopted, config, members, segments},
     packet::Packet,
 };
@@ -127,13 +129,13 @@ pub(crate) fn recognise<P: Packet>(
 pub(crate) fn adopted<P: Packet>(packet: &P, now: u64) -> Option<(Tunnel, Span, &'static Adopted)> {
     let addressed = addressed(packet, config::get()?)?;
     let vni = vni(packet, addressed.udp_at).ok()?;
-    let adopted = adopted::get(vni, now)?;
-    let span = span(packet, &addressed).ok()?;
+    let adopted = explain::left(adopted::get(vni, now), Left::Lease)?;
+    let span = explain::left(span(packet, &addressed).ok(), Left::Headers)?;
     let header = packet.get::<[u8; vxlan::LEN]>(addressed.udp_at + udp::LEN)?;
     if addressed.to_group || span.end.is_some() || vxlan::has_reserved_bits(header, false) {
-        return None;
+        return explain::left(None, Left::Headers);
     }
-    let vtep = members::get(vni, addressed.source)?;
+    let vtep = explain::left(members::get(vni, addressed.source), Left::Sender)?;
     let tunnel = Tunnel { vni, segment: adopted.segment(), vtep, outer_tos: addressed.tos, mark: None };
     Some((tunnel, span, adopted))
 }

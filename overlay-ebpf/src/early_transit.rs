@@ -12,6 +12,7 @@ use network_types::{
 };
 use overlay_common::{
     Family, IfIndex, UnderlayAddr, VtepId,
+    explain::{Hand, Step},
     header::{eth, fields::Fields, journey::Journey, outer, vxlan},
     maps::{
         fdb::Place,
@@ -24,7 +25,7 @@ use overlay_common::{
 use crate::{
     clock,
     decap::{self, Span, Tunnel},
-    ecn, encap, examine,
+    ecn, encap, examine, explain,
     frame::Frame,
     from_uplink_xdp::Early,
     learn,
@@ -172,6 +173,17 @@ fn find_out(slot: &mut Flow, tunnel: &Tunnel, frame: &Frame, generation: u64, no
 }
 
 impl Plan {
+    /// Says where the packet goes.
+    #[inline(always)]
+    fn explain(&self) {
+        explain::note(|| Step::Transit(Some(self.fields.vni), Some(self.source), Some(self.target)));
+        explain::note(|| Step::Vtep(Some(self.target)));
+        explain::note(|| Step::NextHop(self.hop.uplink(), self.hop.mtu(), true));
+        if let Some(out) = self.hop.uplink() {
+            explain::note(|| Step::Redirect(out, Hand::Device));
+        }
+    }
+
     #[inline(always)]
     fn follow(&self, context: &mut XdpContext) -> Option<Early> {
         match self.vtep.family() {
@@ -187,6 +199,7 @@ impl Plan {
         let size = Size { packets: 1, bytes: self.fields.frame_len };
         counters::received(self.fields.vni, self.source, size);
         counters::sent(self.fields.vni, Some(self.target), size);
+        self.explain();
         if self.returns {
             return Some(Early::Returned);
         }

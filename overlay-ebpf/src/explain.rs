@@ -6,11 +6,11 @@
 #[cfg(feature = "explain")]
 use core::cell::UnsafeCell;
 
-use overlay_common::explain::Step;
 #[cfg(feature = "explain")]
+use overlay_common::explain::{HEAD, MAX_COPIES, MAX_STEPS, Record, Trace};
 use overlay_common::{
-    IfIndex,
-    explain::{HEAD, MAX_COPIES, MAX_STEPS, Record, Trace},
+    IfIndex, Vni,
+    explain::{Hand, Lease, Left, Step},
 };
 
 #[cfg(feature = "explain")]
@@ -31,6 +31,80 @@ pub(crate) fn note(step: impl FnOnce() -> Step) {
         (&raw mut (*trace).step_count).write_volatile(at as u32 + 1);
     }
 }
+
+/// What was found; where that is nothing, writes down that the kernel shall have the frame, and why.
+#[inline(always)]
+pub(crate) fn left<T>(found: Option<T>, why: Left) -> Option<T> {
+    if found.is_none() {
+        note_left(why);
+    }
+    found
+}
+
+/// Writes down that the kernel shall have the frame. In a stack frame of its own, since its callers' are short.
+#[cfg(feature = "explain")]
+#[inline(never)]
+pub(crate) fn note_left(why: Left) -> u32 {
+    note(|| Step::Left(why));
+    0
+}
+
+/// Nothing is written down.
+#[cfg(not(feature = "explain"))]
+#[inline(always)]
+pub(crate) fn note_left(_: Left) {}
+
+/// Writes down the way to a remote VTEP. In a stack frame of its own, too.
+#[cfg(feature = "explain")]
+#[inline(never)]
+pub(crate) fn note_way(uplink: u32, mtu: u16, is_resolved: bool) -> u32 {
+    note(|| Step::NextHop(IfIndex::new(uplink), mtu, is_resolved));
+    0
+}
+
+/// Nothing is written down.
+#[cfg(not(feature = "explain"))]
+#[inline(always)]
+pub(crate) fn note_way(_: u32, _: u16, _: bool) {}
+
+/// Writes down where a frame is sent. In a stack frame of its own, too.
+#[cfg(feature = "explain")]
+#[inline(never)]
+pub(crate) fn note_redirect(device: IfIndex, hand: Hand) -> u32 {
+    note(|| Step::Redirect(device, hand));
+    0
+}
+
+/// Nothing is written down.
+#[cfg(not(feature = "explain"))]
+#[inline(always)]
+pub(crate) fn note_redirect(_: IfIndex, _: Hand) {}
+
+/// Writes down what was found of segment `vni` among those that are adopted. In a stack frame of its own, too.
+#[cfg(feature = "explain")]
+#[inline(never)]
+pub(crate) fn note_lease(vni: Vni, lease: Lease) -> u32 {
+    note(|| Step::Adopted(Some(vni), lease));
+    0
+}
+
+/// Nothing is written down.
+#[cfg(not(feature = "explain"))]
+#[inline(always)]
+pub(crate) fn note_lease(_: Vni, _: Lease) {}
+
+/// Writes down the segment of a bridge member; 0: it is none. In a stack frame of its own, too.
+#[cfg(feature = "explain")]
+#[inline(never)]
+pub(crate) fn note_member(device: IfIndex, vni: u32) -> u32 {
+    note(|| Step::BridgePort(device, Vni::new(vni)));
+    0
+}
+
+/// Nothing is written down.
+#[cfg(not(feature = "explain"))]
+#[inline(always)]
+pub(crate) fn note_member(_: IfIndex, _: u32) {}
 
 /// Nothing is written down.
 #[cfg(not(feature = "explain"))]

@@ -14,7 +14,9 @@ use aya_ebpf::{
 };
 use network_types::eth::EthHdr;
 use overlay_common::{
-    Family, IfIndex, header,
+    Family, IfIndex,
+    explain::{Hand, Step},
+    header,
     header::{
         eth::{self, Payload},
         outer,
@@ -30,7 +32,7 @@ use overlay_common::{
 use crate::{
     clock,
     decap::{self, Span, Tunnel},
-    early_transit, ecn, examine,
+    early_transit, ecn, examine, explain,
     frame::Frame,
     helper::done,
     learn,
@@ -129,6 +131,7 @@ fn redirect(context: &XdpContext, found: Found) -> Early {
         Some(pattern) => counters::received_at(pattern.tally(), rule.vni, rule.vtep, bytes),
         None => counters::received(rule.vni, rule.vtep, Size { packets: 1, bytes }),
     }
+    explain::note(|| Step::Redirect(rule.port, Hand::Device));
     // SAFETY: the helper takes plain numbers.
     match unsafe { bpf_redirect(rule.port.get(), 0) } as u32 {
         XDP_REDIRECT => Early::Redirected,

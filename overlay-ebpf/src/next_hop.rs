@@ -13,7 +13,6 @@ use aya_ebpf::{
 };
 use overlay_common::{
     DropReason, Family, IfIndex, MacAddr, VtepId,
-    explain::Step,
     header::{eth, ipv4::IpProto},
     maps::{
         next_hop::{NextHop, Slot},
@@ -60,12 +59,9 @@ impl Way {
     /// Says which way it is.
     #[inline(always)]
     pub(crate) fn explain(&self) {
-        explain::note(|| {
-            let (uplink, mtu) =
-                self.hop.map_or((0, 0), |hop| (hop.uplink().map_or(0, IfIndex::get), hop.mtu()));
-            let uplink = if self.is_resolved { uplink } else { self.uplink };
-            Step::NextHop(IfIndex::new(uplink), mtu, self.is_resolved)
-        });
+        let (uplink, mtu) = self.hop.map_or((0, 0), |hop| (hop.uplink().map_or(0, IfIndex::get), hop.mtu()));
+        let uplink = if self.is_resolved { uplink } else { self.uplink };
+        explain::note_way(uplink, mtu, self.is_resolved);
     }
 
     /// What the Ethernet header of a packet of that family is copied from: zeros, which the kernel replaces, where it has to

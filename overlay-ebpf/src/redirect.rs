@@ -4,11 +4,7 @@ use aya_ebpf::{
     bindings::{BPF_F_INGRESS, TC_ACT_REDIRECT, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1},
     helpers::{bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer},
 };
-use overlay_common::{
-    DropReason, IfIndex,
-    explain::{Hand, Step},
-    header::eth::Payload,
-};
+use overlay_common::{DropReason, IfIndex, explain::Hand, header::eth::Payload};
 
 use crate::{
     explain,
@@ -26,7 +22,7 @@ pub(crate) fn to_port(skb: &mut Skb, device: IfIndex, peer: bool, payload: Paylo
         return to_device(device);
     }
     skb.mark_for_host();
-    explain::note(|| Step::Redirect(device, Hand::Peer));
+    explain::note_redirect(device, Hand::Peer);
     // SAFETY: the helper takes plain numbers.
     redirected(unsafe { bpf_redirect_peer(device.get(), 0) })
 }
@@ -34,7 +30,7 @@ pub(crate) fn to_port(skb: &mut Skb, device: IfIndex, peer: bool, payload: Paylo
 /// Sends a frame, complete as it is, out of `device`.
 #[inline(always)]
 pub(crate) fn to_device(device: IfIndex) -> Outcome {
-    explain::note(|| Step::Redirect(device, Hand::Device));
+    explain::note_redirect(device, Hand::Device);
     // SAFETY: the helper takes plain numbers.
     redirected(unsafe { bpf_redirect(device.get(), 0) })
 }
@@ -42,7 +38,7 @@ pub(crate) fn to_device(device: IfIndex) -> Outcome {
 /// Hands a frame to the host, as if it came in by `device`: the kernel takes it for the host's if it has the device's MAC address.
 #[inline(always)]
 pub(crate) fn to_host(device: IfIndex) -> Outcome {
-    explain::note(|| Step::Redirect(device, Hand::Device));
+    explain::note_redirect(device, Hand::Host);
     // SAFETY: the helper takes plain numbers.
     redirected(unsafe { bpf_redirect(device.get(), u64::from(BPF_F_INGRESS)) })
 }
@@ -64,7 +60,7 @@ impl Neighbour {
 /// nobody, to the one that the kernel's route by that device names.
 #[inline(always)]
 pub(crate) fn to_neighbour(device: IfIndex, Neighbour { family, address }: Neighbour) -> Outcome {
-    explain::note(|| Step::Redirect(device, Hand::Neighbour));
+    explain::note_redirect(device, Hand::Neighbour);
     let mut params = bpf_redir_neigh {
         nh_family: u32::from(family),
         __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: address },

@@ -14,6 +14,7 @@ use network_types::{
 };
 use overlay_common::{
     DropReason, Family, Vni, VtepId,
+    explain::{Anew, Step},
     header::{
         checksum,
         eth::{self, Payload},
@@ -30,7 +31,7 @@ use crate::{
     decap::Span,
     ecn,
     encap::Inner,
-    examine,
+    examine, explain,
     frame::Frame,
     from_uplink, inner_sum,
     maps::{
@@ -122,10 +123,12 @@ impl Passage {
         let segment = segments::get(vni).ok_or(DropReason::UnknownVni)?;
         let source = skb.handed_over_vtep().ok_or(DropReason::UnknownVtep)?;
         let target = skb.target_handed_over().ok_or(DropReason::UnknownVtep)?;
+        explain::note(|| Step::Transit(Some(vni), Some(source), Some(target)));
         if source == target {
             return Err(DropReason::SameVtep);
         }
         let arrived = Arrived::read(skb).ok_or(DropReason::OuterTruncated)?;
+        explain::note(|| Step::Journey(arrived.ttl, arrived.source_port));
         let has_open_sum = skb.gso_size() != 0 && arrived.checksum != 0;
         let journey =
             Journey::new(arrived.ttl, arrived.source_port, has_open_sum).ok_or(DropReason::TtlExpired)?;
@@ -156,7 +159,10 @@ pub(crate) fn whole(skb: &mut Skb) -> Outcome {
     };
     let inner = flooding::inner().ok_or(DropReason::EncapFailed)?;
     match send::on_to_vtep(skb, target, inner, has_open_sum) {
-        Err(DropReason::TooBig) => jumps::jump(skb, Jump::UnwrapFromUplink),
+        Err(DropReason::TooBig) => {
+            explain::note(|| Step::Anew(Anew::TooBig));
+            jumps::jump(skb, Jump::UnwrapFromUplink)
+        }
         sent => {
             let source = skb.handed_over_vtep().ok_or(DropReason::UnknownVtep)?;
             counters::received(inner.vni(), source, inner.size());
@@ -195,11 +201,15 @@ fn take_measures(skb: &Skb) -> Result<u32, DropReason> {
         return Err(DropReason::Merged);
     }
     let vtep = vteps::get(*target).ok_or(DropReason::UnknownVtep)?;
-    if !stays(skb, arrived, span, vtep)
-        || !ecn::change(skb, network, frame.payload(), arrived.tos)?.is_none()
-        || examine::may_concern(skb, network, segment, frame)
-    {
-        return Ok(UNWRAP);
+    if !stays(skb, arrived, span, vtep) {
+        let is_other = vtep.family() != arrived.family;
+        return Ok(unwrap_for(if is_other { Anew::Family } else { Anew::Headers }));
+    }
+    if !ecn::change(skb, network, frame.payload(), arrived.tos)?.is_none() {
+        return Ok(unwrap_for(Anew::Congestion));
+    }
+    if examine::may_concern(skb, network, segment, frame) {
+        return Ok(unwrap_for(Anew::Looked));
     }
     let about = (*vni, *segment, arrived.mark(skb, segment).unwrap_or(0));
     let sum =
@@ -207,9 +217,16 @@ fn take_measures(skb: &Skb) -> Result<u32, DropReason> {
     let inner = flooding::inner().ok_or(DropReason::EncapFailed)?;
     *inner = Inner::within(skb, about, (*frame, arrived.start), *journey, sum)?;
     if !inner.fits(segment) {
-        return Ok(UNWRAP);
+        return Ok(unwrap_for(Anew::TooBig));
     }
     Ok(if journey.has_open_sum() { STAYS_OPEN } else { STAYS })
+}
+
+/// The code for a packet whose frame has to come out, and a word of why.
+#[inline(always)]
+fn unwrap_for(why: Anew) -> u32 {
+    explain::note(|| Step::Anew(why));
+    UNWRAP
 }
 
 /// Whether the outer headers of a packet can be written over with those towards `vtep`.
@@ -256,6 +273,7 @@ pub(crate) fn anew(skb: &mut Skb) -> Outcome {
     let Some(Place::Vtep(id)) = fdb::place(vni, segment, frame.destination(), now) else {
         return Err(DropReason::UnknownUnicast);
     };
+    explain::note(|| Step::Transit(Some(vni), skb.handed_over_vtep(), Some(id)));
     if skb.handed_over_vtep() == Some(id) {
         return Err(DropReason::SameVtep);
     }

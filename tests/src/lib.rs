@@ -35,6 +35,7 @@ pub mod declared;
 pub mod dialogue;
 pub mod doctor;
 mod drops;
+pub mod explain;
 pub mod fdb;
 pub mod figures;
 pub mod flow;

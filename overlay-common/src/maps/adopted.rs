@@ -133,11 +133,18 @@ impl Station {
         Self { standing: Standing::at(vni, place, Origin::Control).word(), seen: 0, asked: 0 }
     }
 
+    /// Where it is, and in which segment.
+    #[inline(always)]
+    #[must_use]
+    pub const fn standing(&self) -> Standing {
+        Standing::from_word(self.standing)
+    }
+
     /// Where it is. `None` if this is not, or no longer, a station of segment `vni`.
     #[inline(always)]
     #[must_use]
     pub const fn place(&self, vni: Vni) -> Option<Place> {
-        Standing::from_word(self.standing).place(vni)
+        self.standing().place(vni)
     }
 
     /// Whether the kernel shall have a frame of it that came at `now`; then that is noted.

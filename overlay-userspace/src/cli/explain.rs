@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("device").required(true), group = ArgGroup::new("frame").required(true))]
 pub(super) struct Explain {
-    /// The port that the workload's frame comes by
+    /// The port that the workload's frame comes by, or a member of a bridge that an adopted device is in
     #[arg(long, value_name = "DEV", group = "device")]
     port: Option<String>,
     /// The uplink that the tunnel packet comes by; none need be named where there is one only
@@ -97,7 +97,7 @@ impl Explain {
         let (instance, _lock) = Instance::look(&session.name()?)?;
         let netlink = Netlink::connect()?;
         let (side, device) = match (&self.port, &self.from_uplink) {
-            (Some(port), _) => (Side::Port, explain::port(&instance, &netlink, port).await?),
+            (Some(port), _) => explain::port(&instance, &netlink, port).await?,
             (None, uplink) => {
                 let name = uplink.as_deref().filter(|name| !name.is_empty());
                 (Side::Uplink, explain::uplink(&instance, &netlink, name).await?)

@@ -120,7 +120,10 @@ impl Explanation {
         };
         let because = self.reason.as_ref().map(|reason| format!("{}: {}", reason.name, reason.advice));
         match (self.verdict, &self.to) {
-            (Verdict::Passed, _) => "passed: it is not for this instance, and goes on as it is".to_owned(),
+            (Verdict::Passed, _) => match self.steps.last() {
+                Some(Line::Left { because }) => format!("passed to the kernel as it is: {because}"),
+                _ => "passed: it is not for this instance, and goes on as it is".to_owned(),
+            },
             (Verdict::Redirected, Some(to)) if self.is_answer() => {
                 format!("dropped and answered by {}: {}", to.device, because.unwrap_or_default())
             }

@@ -49,6 +49,20 @@ pub enum Line {
     Foreign { taken: bool },
     /// The underlay's word on how much it carries would be believed.
     PathMtu { remote: Option<IpAddr>, mtu: u16 },
+    /// A packet is in transit between two VTEPs.
+    Transit { vni: u32, from: Option<IpAddr>, to: Option<IpAddr> },
+    /// What goes on with a packet in transit: the TTL or hop limit that it came with, that it leaves with, and its UDP source port.
+    Journey { ttl: u8, leaves_with: u8, source_port: u16 },
+    /// The frame of a packet in transit comes out of its tunnel first.
+    Anew { because: &'static str },
+    /// A segment was looked up among those that are adopted.
+    Adopted { vni: u32, outcome: &'static str },
+    /// A device was looked up among the members of bridges whose frames are looked at.
+    BridgePort { device: String, vni: Option<u32> },
+    /// The kernel has the frame as it came.
+    Left { because: &'static str },
+    /// What XDP makes of the packet before TC has it.
+    Early { program: &'static str, outcome: &'static str },
     /// The frame would be sent.
     Send { device: String, how: &'static str },
     /// A copy would be sent.
@@ -89,6 +103,10 @@ impl Line {
             Self::FloodList { .. } | Self::BumRate { .. } | Self::Audience { .. } => "flood",
             Self::Program { .. } => "program",
             Self::Remote { .. } => "tunnel",
+            Self::Adopted { .. } | Self::BridgePort { .. } => "adopted",
+            Self::Left { .. } => "kernel",
+            Self::Early { .. } => "XDP",
+            Self::Transit { .. } | Self::Journey { .. } | Self::Anew { .. } => "transit",
             Self::NextHop { .. } => "next hop",
             Self::Fits { .. } | Self::PathMtu { .. } => "MTU",
             Self::Foreign { .. } => "others",
@@ -159,6 +177,24 @@ impl Line {
                 let to = remote.map_or("a VTEP".to_owned(), |to| to.to_string());
                 format!("the underlay carries {mtu} bytes to {to}, and that is believed")
             }
+            Self::Adopted { vni, outcome } => format!("segment {vni} {outcome}"),
+            Self::BridgePort { device, vni: Some(vni) } => {
+                format!("{device} is a member of the bridge of segment {vni}")
+            }
+            Self::BridgePort { device, vni: None } => format!("{device} is no member of an adopted bridge"),
+            Self::Left { because } => format!("has it as it came: {because}"),
+            Self::Early { program, outcome } => format!("{program} {outcome}"),
+            Self::Transit { vni, from, to } => {
+                let name = |vtep: &Option<IpAddr>| vtep.map_or("?".to_owned(), |vtep| vtep.to_string());
+                format!("from {} on to {} in segment {vni}", name(from), name(to))
+            }
+            Self::Journey { ttl, leaves_with: 0, .. } => format!("came with TTL {ttl}, and goes no further"),
+            Self::Journey { ttl, leaves_with, source_port } => {
+                format!(
+                    "came with TTL {ttl}, and leaves with {leaves_with}; its source port stays {source_port}"
+                )
+            }
+            Self::Anew { because } => format!("its frame comes out of the tunnel first: {because}"),
             Self::Send { device, how } => format!("{how} {device}"),
             Self::Copy { device, length, remote } => {
                 let to = remote.map(|to| format!(" to {to}")).unwrap_or_default();

@@ -4,6 +4,7 @@
 //! write to maps of their own ([`programs`]). Nothing of the instance changes.
 
 mod advice;
+mod early;
 mod explanation;
 mod frame;
 mod headers;
@@ -12,9 +13,16 @@ mod line;
 mod programs;
 mod stations;
 mod story;
+mod words;
 
-use overlay_common::IfIndex;
+use overlay_common::{IfIndex, maps::uplink::XdpHook};
 
+use self::{
+    early::Early,
+    programs::Programs,
+    stations::Stations,
+    story::{Names, Scene},
+};
 pub use self::{
     explanation::{Copy, Explanation, Packet, Reason, Target, Verdict},
     frame::{Protocol, Sketch},
@@ -23,7 +31,6 @@ pub use self::{
     line::{Entry, Line},
     stations::behind,
 };
-use self::{programs::Programs, stations::Stations, story::Names};
 use crate::{
     error::{Error, Result},
     instance::Instance,
@@ -36,6 +43,8 @@ use crate::{
 pub enum Side {
     /// A workload, by a port.
     Port,
+    /// A member of a bridge that an adopted `vxlan` device is in.
+    Member,
     /// The underlay, by an uplink.
     Uplink,
 }
@@ -43,14 +52,17 @@ pub enum Side {
 /// How like what was meant a name has to be to be named (Jaro-Winkler): two letters of three.
 const LIKE: f64 = 0.7;
 
-/// The port of that name.
+/// The port of that name, or the member of a bridge that an adopted device is in.
 ///
 /// # Errors
 ///
 /// Fails if it is none, saying which there are.
-pub async fn port(instance: &Instance, netlink: &Netlink, name: &str) -> Result<Link> {
-    let ports = maps::ports(instance)?.entries()?;
-    find(netlink, name, "port", |index| ports.contains_key(&index.get())).await
+pub async fn port(instance: &Instance, netlink: &Netlink, name: &str) -> Result<(Side, Link)> {
+    let (ports, members) = (maps::ports(instance)?.entries()?, maps::adopted_ports(instance)?.entries()?);
+    let is_one = |index: IfIndex| ports.contains_key(&index.get()) || members.contains_key(&index.get());
+    let link = find(netlink, name, "port", is_one).await?;
+    let side = if ports.contains_key(&link.index.get()) { Side::Port } else { Side::Member };
+    Ok((side, link))
 }
 
 /// The uplink of that name; without one, the only uplink.
@@ -110,7 +122,18 @@ pub async fn explain(
 ) -> Result<Explanation> {
     let names = Names::read(instance, netlink.links().await?)?;
     let stations = Stations::read(instance, side, frame)?;
-    let programs = Programs::load(instance, side, stations.entries(), stations.fill_the_fdb())?;
-    let run = programs.run(device.index, frame)?;
-    Ok(story::tell(&names, &stations, (side, device), frame, &run))
+    let hook = if side == Side::Uplink { early::hook(instance, device)? } else { XdpHook::Off };
+    let mut before = None;
+    if let Some(program) = early::program(hook) {
+        match Programs::load_early(instance, hook, &stations)?.run_early(program, device.index, frame)? {
+            Early::Done(run) => {
+                let scene = Scene { program, side, device, frame, before: None };
+                return Ok(story::tell(&names, &stations, &scene, &run));
+            }
+            Early::Passed(outcome) => before = Some(Line::Early { program, outcome }),
+        }
+    }
+    let run = Programs::load(instance, side, &stations)?.run(device.index, frame)?;
+    let scene = Scene { program: side.entry(), side, device, frame, before };
+    Ok(story::tell(&names, &stations, &scene, &run))
 }

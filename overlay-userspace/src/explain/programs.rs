@@ -1,8 +1,6 @@
 //! The programs that explain: loaded beside the attached ones, never attached themselves. What is only read they share with
 //! those; what they write is their own, filled with copies, and goes with them.
 
-use std::collections::BTreeMap;
-
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{Array, MapData, ProgramArray},
@@ -13,12 +11,10 @@ use overlay_common::{
     explain::{HEAD, MAX_COPIES, MAX_STEPS, Step, Trace},
     maps::{
         admitted::{self, Admitted},
-        ageing,
+        adopted, ageing,
         answers::{self, Bucket},
         bum_rate::{self, BumRate},
-        config,
-        fdb::{self, FdbEntry, FdbKey},
-        flood, jump,
+        config, fdb, flood, jump,
         jump::Jump,
         learned::{self, LearnedKey},
         mdb::{self, MdbEntry, MdbKey},
@@ -32,9 +28,9 @@ use overlay_common::{
     },
 };
 
-use super::Side;
+use super::{Side, stations::Stations};
 use crate::{
-    datapath::{FROM_PORT, FROM_UPLINK},
+    datapath::{ADOPTED_FROM_PORT, FROM_PORT, FROM_UPLINK},
     error::{Context as _, Error, Result},
     instance::Instance,
     maps::copy,
@@ -44,8 +40,17 @@ use crate::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay-ebpf-explain"));
 
 /// Maps that no program writes.
-const SHARED: [&str; 7] =
-    [config::NAME, flood::NAME, port::NAME, segment::NAME, uplink::NAME, vlan::NAME, vlan::TAGS_NAME];
+const SHARED: [&str; 9] = [
+    adopted::NAME,
+    adopted::PORTS_NAME,
+    config::NAME,
+    flood::NAME,
+    port::NAME,
+    segment::NAME,
+    uplink::NAME,
+    vlan::NAME,
+    vlan::TAGS_NAME,
+];
 
 /// Maps that only packets from the underlay have written: by VTEPs that come by themselves.
 const WRITTEN_BY_ADMISSION: [&str; 3] = [member::NAME, vtep::NAME, vtep_ids::NAME];
@@ -54,17 +59,22 @@ const WRITTEN_BY_ADMISSION: [&str; 3] = [member::NAME, vtep::NAME, vtep_ids::NAM
 const SIZED: [&str; 5] = [member::NAME, next_hop::NAME, path_mtu::NAME, vtep::NAME, vtep_ids::NAME];
 
 /// What a frame can grow to.
-const LARGEST: usize = 1 << 16;
+pub(super) const LARGEST: usize = 1 << 16;
 
 /// The words of `struct __sk_buff` (`include/uapi/linux/bpf.h`), and where in it the indices of the device are.
 const CONTEXT_WORDS: usize = 48;
 const INGRESS_IFINDEX: usize = 9;
 const IFINDEX: usize = 10;
 
+/// Verdicts of TC (`include/uapi/linux/pkt_cls.h`).
+pub(super) const TC_ACT_UNSPEC: i32 = -1;
+pub(super) const TC_ACT_SHOT: i32 = 2;
+pub(super) const TC_ACT_REDIRECT: i32 = 7;
+
 /// Programs that explain, for one frame.
 pub(super) struct Programs {
     ebpf: Ebpf,
-    entry: &'static str,
+    side: Side,
     /// The kernel empties a program array that nobody holds.
     jumps: Option<ProgramArray<MapData>>,
 }
@@ -83,12 +93,15 @@ pub(super) struct Run {
 
 impl Programs {
     /// Loads those that a frame from that side can meet, with these stations.
-    pub(super) fn load(
-        instance: &Instance,
-        side: Side,
-        stations: &BTreeMap<FdbKey, FdbEntry>,
-        is_full: bool,
-    ) -> Result<Self> {
+    pub(super) fn load(instance: &Instance, side: Side, stations: &Stations) -> Result<Self> {
+        let mut programs = Self::load_maps(instance, side, stations)?;
+        programs.link(side)?;
+        Ok(programs)
+    }
+
+    /// Their maps, filled with what a frame from that side can meet.
+    pub(super) fn load_maps(instance: &Instance, side: Side, stations: &Stations) -> Result<Self> {
+        let entries = stations.entries();
         let mut loader = EbpfLoader::new();
         for name in SHARED.into_iter().chain(side.also_shared()) {
             loader.map_pin_path(name, instance.maps().join(name));
@@ -97,36 +110,48 @@ impl Programs {
             loader.map_max_entries(name, copy::room(instance, name)?);
         }
         // As much room for the frame's source as there is in the real one: some, or none.
-        let count = u32::try_from(stations.len()).context(|| "cannot count stations")?;
-        loader.map_max_entries(fdb::NAME, if is_full { count.max(1) } else { count + 1 });
+        let count = u32::try_from(entries.len()).context(|| "cannot count stations")?;
+        loader.map_max_entries(fdb::NAME, if stations.fill_the_fdb() { count.max(1) } else { count + 1 });
         loader.map_max_entries(ageing::NAME, AGEING_ROOM);
         let mut ebpf = loader.load(OBJECT).context(|| "cannot load the maps of the explaining programs")?;
-        copy::fill(&mut ebpf, fdb::NAME, stations)?;
+        copy::fill(&mut ebpf, fdb::NAME, entries)?;
+        copy::fill(&mut ebpf, adopted::STATIONS_NAME, stations.adopted())?;
         fill(instance, &mut ebpf)?;
         if side == Side::Uplink {
             fill_for_admission(instance, &mut ebpf)?;
         }
-        let mut programs = Self { ebpf, entry: side.entry(), jumps: None };
-        programs.link(side)?;
-        Ok(programs)
+        Ok(Self { ebpf, side, jumps: None })
     }
 
     /// Loads the entry and what it can jump to.
     fn link(&mut self, side: Side) -> Result<()> {
-        self.load_one(self.entry)?;
-        let jumps = self.ebpf.take_map(jump::NAME).ok_or_else(incomplete)?;
-        let mut jumps: ProgramArray<_> = jumps.try_into().context(|| "cannot use map JUMPS")?;
+        self.load_one(side.entry())?;
+        let mut jumps = self.take_jumps(jump::NAME)?;
         for jump in Jump::ALL.into_iter().filter(|jump| side.reaches(*jump)) {
             let name = jump.program();
             let what = || format!("cannot link explaining program {name}");
-            if name != self.entry {
+            if name != side.entry() {
                 self.load_one(name)?;
             }
             let fd = self.classifier(name)?.fd().context(what)?;
             jumps.set(jump.index(), fd, 0).context(what)?;
         }
-        self.jumps = Some(jumps);
+        self.keep(jumps);
         Ok(())
+    }
+
+    /// The programs' own array of that name.
+    pub(super) fn take_jumps(&mut self, name: &str) -> Result<ProgramArray<MapData>> {
+        let jumps = self.ebpf.take_map(name).ok_or_else(incomplete)?;
+        jumps.try_into().context(|| format!("cannot use map {name}"))
+    }
+
+    pub(super) fn keep(&mut self, jumps: ProgramArray<MapData>) {
+        self.jumps = Some(jumps);
+    }
+
+    pub(super) fn program(&mut self, name: &str) -> Option<&mut Program> {
+        self.ebpf.program_mut(name)
     }
 
     fn load_one(&mut self, name: &str) -> Result<()> {
@@ -149,18 +174,24 @@ impl Programs {
         options.data_in = Some(frame);
         options.data_out = Some(&mut out);
         options.ctx_in = Some(bytemuck::cast_slice(&context));
-        let result = self.classifier(self.entry)?.test_run(options).map_err(|error| {
+        let entry = self.side.entry();
+        let result = self.classifier(entry)?.test_run(options).map_err(|error| {
             Error::failed(format!("the kernel runs no program on a frame of {} bytes", frame.len()), error)
         })?;
         out.truncate(result.data_size_out as usize);
+        self.told(result.return_value.cast_signed(), out)
+    }
+
+    /// What they wrote down, of a frame that they left like that.
+    pub(super) fn told(&self, verdict: i32, frame: Vec<u8>) -> Result<Run> {
         let map = self.ebpf.map(TRACE).ok_or_else(incomplete)?;
         let trace: Array<_, Trace> = map.try_into().context(|| "cannot use the trace")?;
         let trace = trace.get(&0, 0).context(|| "cannot read the trace")?;
         let count = trace.step_count as usize;
         let steps = trace.steps[..count.min(MAX_STEPS)].iter().filter_map(|record| record.step()).collect();
         Ok(Run {
-            verdict: result.return_value.cast_signed(),
-            frame: out,
+            verdict,
+            frame,
             steps,
             heads: trace.copies[..(trace.copy_count as usize).min(MAX_COPIES)].to_vec(),
         })
@@ -173,21 +204,23 @@ const TRACE: &str = ".bss";
 /// Stations that wait to age: none but the one that may be learned.
 const AGEING_ROOM: u32 = 16;
 
-fn incomplete() -> Error {
+pub(super) fn incomplete() -> Error {
     Error::Failed("the compiled programs that explain are not complete".to_owned())
 }
 
 impl Side {
-    const fn entry(self) -> &'static str {
+    /// The program that it comes to first.
+    pub(super) const fn entry(self) -> &'static str {
         match self {
             Self::Port => FROM_PORT,
+            Self::Member => ADOPTED_FROM_PORT,
             Self::Uplink => FROM_UPLINK,
         }
     }
 
     /// What programs of that side only read, though others write it.
     fn also_shared(self) -> impl Iterator<Item = &'static str> {
-        WRITTEN_BY_ADMISSION.into_iter().filter(move |_| self == Self::Port)
+        WRITTEN_BY_ADMISSION.into_iter().filter(move |_| self != Self::Uplink)
     }
 
     /// Whether a frame from that side can meet a program.
@@ -213,13 +246,12 @@ impl Side {
             | Jump::TransitFromUplink
             | Jump::UnwrapFromUplink
             | Jump::TransitFromTunnel
-            | Jump::TooBigFromTunnel => matches!(self, Self::Uplink),
+            | Jump::TooBigFromTunnel
+            | Jump::AdoptedFromUplink => matches!(self, Self::Uplink),
+            Jump::ForwardAdopted => matches!(self, Self::Member),
             Jump::DeliverToPort => true,
-            // To the explaining programs nothing is adopted, and nobody captures what is explained.
-            Jump::AdoptedFromUplink
-            | Jump::ForwardAdopted
-            | Jump::CaptureFromPort
-            | Jump::CaptureFromUplink => false,
+            // Nobody captures what is explained.
+            Jump::CaptureFromPort | Jump::CaptureFromUplink => false,
         }
     }
 }

@@ -6,6 +6,7 @@ use overlay_common::{
     MacAddr, Vni,
     header::{eth, ipv6, udp, vxlan},
     maps::{
+        adopted::Station,
         fdb::{FdbEntry, FdbKey, Place},
         neighbour::NeighbourKey,
     },
@@ -22,6 +23,7 @@ use crate::{
 /// The entries that a frame can meet, and whether there is room for more.
 pub(super) struct Stations {
     entries: BTreeMap<FdbKey, FdbEntry>,
+    adopted: BTreeMap<FdbKey, Station>,
     is_full: bool,
     source: Option<MacAddr>,
 }
@@ -50,11 +52,17 @@ impl Stations {
                 entries.insert(key, entry);
             }
         }
-        Ok(Self { entries, is_full, source })
+        let adopted = adopted(instance, macs)?;
+        Ok(Self { entries, adopted, is_full, source })
     }
 
     pub(super) const fn entries(&self) -> &BTreeMap<FdbKey, FdbEntry> {
         &self.entries
+    }
+
+    /// What the kernel knows of its stations in segments that are adopted.
+    pub(super) const fn adopted(&self) -> &BTreeMap<FdbKey, Station> {
+        &self.adopted
     }
 
     /// Whether the FDB has no room for another.
@@ -73,10 +81,22 @@ impl Stations {
     }
 }
 
+/// What the kernel knows of these stations in each segment that is adopted.
+fn adopted(instance: &Instance, macs: [Option<MacAddr>; 2]) -> Result<BTreeMap<FdbKey, Station>> {
+    let stations = maps::adopted_stations(instance)?;
+    let mut found = BTreeMap::new();
+    for vni in maps::adopted(instance)?.entries()?.into_keys().filter_map(Vni::new) {
+        for key in macs.into_iter().flatten().map(|mac| FdbKey::new(vni, mac)) {
+            found.extend(stations.get(key)?.map(|station| (key, station)));
+        }
+    }
+    Ok(found)
+}
+
 /// Destination and source of the workload's frame, which a tunnel packet carries.
 fn macs(side: Side, frame: &[u8]) -> [Option<MacAddr>; 2] {
     let start = match side {
-        Side::Port => Some(0),
+        Side::Port | Side::Member => Some(0),
         Side::Uplink => inner_start(frame),
     };
     let address = |at: usize| frame.get(at..)?.first_chunk().copied().map(MacAddr::new);
@@ -104,11 +124,14 @@ fn inner_start(packet: &[u8]) -> Option<usize> {
 /// Fails if the kernel does.
 pub fn behind(instance: &Instance, port: &Link) -> Result<Option<MacAddr>> {
     let mut first: Option<MacAddr> = None;
-    fdb::open(instance)?.for_each(|key, entry| {
-        let device = key.vni().and_then(|vni| entry.place(vni)).and_then(Place::port);
-        if device == Some(port.index) && first.is_none_or(|first| key.mac() < first) {
+    let mut look = |key: &FdbKey, place: Option<Place>| {
+        let is_there = place.and_then(Place::port) == Some(port.index);
+        if is_there && first.is_none_or(|first| key.mac() < first) {
             first = Some(key.mac());
         }
-    })?;
+    };
+    fdb::open(instance)?.for_each(|key, entry| look(key, key.vni().and_then(|vni| entry.place(vni))))?;
+    maps::adopted_stations(instance)?
+        .for_each(|key: &FdbKey, entry| look(key, key.vni().and_then(|vni| entry.place(vni))))?;
     Ok(first)
 }

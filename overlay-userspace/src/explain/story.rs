@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use overlay_common::{
     DropReason, IfIndex, MacAddr, OverlayAddr, Vni, VtepId,
-    explain::{Hand, Learning, Step, Unlearned, Whom},
+    explain::{Hand, Learning, Step, Unlearned},
     header::eth,
     maps::{
         fdb::{Origin, Place, Standing},
@@ -19,16 +19,11 @@ use super::{
     explanation::{Copy, Explanation, Packet, Reason, Target, Verdict},
     headers::{Header, headers},
     line::{Entry, Line},
-    programs::Run,
+    programs::{Run, TC_ACT_REDIRECT, TC_ACT_UNSPEC},
     stations::Stations,
+    words,
 };
-use crate::{
-    datapath::{FROM_PORT, FROM_UPLINK},
-    error::Result,
-    instance::Instance,
-    maps::vteps::Vteps,
-    netlink::Link,
-};
+use crate::{error::Result, instance::Instance, maps::vteps::Vteps, netlink::Link};
 
 /// What numbers stand for.
 pub(super) struct Names {
@@ -37,9 +32,17 @@ pub(super) struct Names {
     now: u64,
 }
 
-/// Verdicts of TC (`include/uapi/linux/pkt_cls.h`).
-const TC_ACT_UNSPEC: i32 = -1;
-const TC_ACT_REDIRECT: i32 = 7;
+/// What is told of.
+pub(super) struct Scene<'a> {
+    /// The program that takes the frame.
+    pub(super) program: &'static str,
+    pub(super) side: Side,
+    /// The device that receives it.
+    pub(super) device: &'a Link,
+    pub(super) frame: &'a [u8],
+    /// What was done with it before.
+    pub(super) before: Option<Line>,
+}
 
 impl Names {
     pub(super) fn read(instance: &Instance, links: Vec<Link>) -> Result<Self> {
@@ -58,14 +61,10 @@ impl Names {
 }
 
 /// Tells what became of a frame.
-pub(super) fn tell(
-    names: &Names,
-    stations: &Stations,
-    (side, device): (Side, &Link),
-    frame: &[u8],
-    run: &Run,
-) -> Explanation {
+pub(super) fn tell(names: &Names, stations: &Stations, scene: &Scene<'_>, run: &Run) -> Explanation {
+    let Scene { program, side, device, frame, .. } = *scene;
     let mut story = Story::new(names, stations, run);
+    story.steps.extend(scene.before.clone());
     story.guards(side, frame);
     for step in &run.steps {
         story.add(*step);
@@ -85,10 +84,7 @@ pub(super) fn tell(
         bytes: digits(&run.frame),
     });
     Explanation {
-        program: match side {
-            Side::Port => FROM_PORT,
-            Side::Uplink => FROM_UPLINK,
-        },
+        program,
         device: device.name.clone(),
         length: frame.len(),
         steps,
@@ -143,7 +139,7 @@ impl<'a> Story<'a> {
             return;
         }
         let Some(source) = self.stations.source() else { return };
-        let is_station = !self.run.steps.contains(&Step::Drop(DropReason::BadSourceMac));
+        let is_station = source.is_station();
         let vlan = |header: &Header| {
             let (_, vid) = header.fields.iter().find(|(name, _)| header.name == "VLAN" && *name == "vid")?;
             vid.parse().ok()
@@ -155,7 +151,16 @@ impl<'a> Story<'a> {
     fn add(&mut self, step: Step) {
         let Some(line) = self.line(step) else { return };
         // Several programs look the same up.
-        let is_lookup = matches!(line, Line::Port { .. } | Line::Segment { .. } | Line::Tag { .. });
+        let is_lookup = matches!(
+            line,
+            Line::Port { .. }
+                | Line::Segment { .. }
+                | Line::Tag { .. }
+                | Line::Adopted { .. }
+                | Line::BridgePort { .. }
+                | Line::Transit { .. }
+                | Line::Journey { .. }
+        );
         if !(is_lookup && self.steps.contains(&line)) {
             self.steps.push(line);
         }
@@ -195,13 +200,7 @@ impl<'a> Story<'a> {
             Step::Asked(answered) => Line::Request { answered },
             Step::Flood(vni, ports, remotes) => Line::FloodList { vni: number(vni), ports, remotes },
             Step::BumRate(device, allowed) => Line::BumRate { device: names.device(device), allowed },
-            Step::Audience(whom) => Line::Audience {
-                audience: match whom {
-                    Whom::Everyone => "everyone",
-                    Whom::Routers => "multicast routers",
-                    Whom::Listeners => "listeners to the group, and multicast routers",
-                },
-            },
+            Step::Audience(whom) => Line::Audience { audience: words::audience(whom) },
             Step::Vtep(id) => {
                 self.is_tunnel = true;
                 Line::Remote { remote: names.remote(id) }
@@ -223,26 +222,25 @@ impl<'a> Story<'a> {
                 Line::Drop { reason: reason.name() }
             }
             Step::Notice(notice) => Line::Notice { notice: notice.name() },
+            Step::Transit(vni, from, to) => {
+                Line::Transit { vni: number(vni), from: names.remote(from), to: names.remote(to) }
+            }
+            Step::Journey(ttl, source_port) => {
+                Line::Journey { ttl, leaves_with: ttl.saturating_sub(1), source_port }
+            }
+            Step::Adopted(vni, lease) => Line::Adopted { vni: number(vni), outcome: words::lease(lease) },
+            Step::BridgePort(device, vni) => {
+                Line::BridgePort { device: names.device(device), vni: vni.map(Vni::get) }
+            }
+            Step::Left(why) => Line::Left { because: words::left(why) },
+            Step::Anew(why) => Line::Anew { because: words::anew(why) },
         })
     }
 
     fn learning(&mut self, vni: u32, learning: Learning) -> Line {
-        let outcome = match learning {
-            Learning::Off => "is not looked at: the segment does not learn",
-            Learning::Known => "is known there",
-            Learning::Kept => "stays where the FDB has it",
-            Learning::Learned => "would be learned",
-            Learning::Moved => "would move here",
-            Learning::Flaps => "moves too often",
-            Learning::NoRoom => "would not be learned",
-        };
-        let because = self.unlearned.take().map(|what| match what {
-            Unlearned::Full => "the FDB is full",
-            Unlearned::Limit => "the segment or the port is at its limit",
-            Unlearned::Unmoved => "it stays where it is",
-            Unlearned::Flaps => "it flaps",
-        });
-        Line::Learning { vni, mac: self.stations.source().map(|mac| mac.to_string()), outcome, because }
+        let because = self.unlearned.take().map(words::unlearned);
+        let mac = self.stations.source().map(|mac| mac.to_string());
+        Line::Learning { vni, mac, outcome: words::learning(learning), because }
     }
 
     fn station(&self, vni: Option<Vni>, mac: MacAddr, standing: Standing) -> Line {
@@ -268,6 +266,7 @@ impl<'a> Story<'a> {
             Hand::Device => ("sent", "by"),
             Hand::Peer => ("peer", "straight to the peer of"),
             Hand::Neighbour => ("neighbour", "once the kernel knows the neighbour's address, by"),
+            Hand::Host => ("host", "to the host, as if it came in by"),
         };
         self.to = Some(Target { device: device.clone(), how });
         Line::Send { device, how: text }
