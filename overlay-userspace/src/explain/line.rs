@@ -178,9 +178,7 @@ impl Line {
                 format!("the underlay carries {mtu} bytes to {to}, and that is believed")
             }
             Self::Adopted { vni, outcome } => format!("segment {vni} {outcome}"),
-            Self::BridgePort { device, vni: Some(vni) } => {
-                format!("{device} is a member of the bridge of segment {vni}")
-            }
+            Self::BridgePort { device, vni: Some(vni) } => format!("{device} is in segment {vni}"),
             Self::BridgePort { device, vni: None } => format!("{device} is no member of an adopted bridge"),
             Self::Left { because } => format!("has it as it came: {because}"),
             Self::Early { program, outcome } => format!("{program} {outcome}"),
