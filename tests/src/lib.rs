@@ -27,6 +27,7 @@ macro_rules! over_both_families {
     };
 }
 
+pub mod adopting;
 pub mod agent;
 pub mod bench;
 pub mod copy;

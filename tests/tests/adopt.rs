@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use overlay_common::Family;
 use overlay_tests::{
+    adopting::{BRIDGED, PATIENCE},
     agent::{self, Agent, soon},
     dialogue::Dialogue,
     kernel::{self, DEVICE, adopted, carried, forwarded},
@@ -18,12 +19,6 @@ use overlay_tests::{
     topology::{Host, Lab, Plan, Underlay, Workload},
     traffic,
 };
-
-/// Packets that the kernel has all the same: neighbours are asked now and then.
-const FEW: u64 = 12;
-
-/// How long it may take until stations are known, or a thousand packets in a row go by the programs.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Agents on the hosts, and their instances.
 fn agents(lab: &Lab) -> Result<Vec<(Background, Instance<'_>)>> {
@@ -39,23 +34,6 @@ fn known(host: &Host, stations: u64) -> Result<()> {
     .context("the stations are known")
 }
 
-/// The programs of `host` carry a stream both ways, and the kernel's device stands still.
-fn carries(host: &Host, stream: &Stream) -> Result<()> {
-    // The kernel sees the first frame of each station, and all while an agent has no CPU to renew what was lent.
-    let mut told = String::new();
-    let carried_all = wait_until(Instant::now() + PATIENCE, || {
-        let (kernel, ours) = (carried(host)?, forwarded(host)?);
-        stream.go_on(1000)?;
-        let (kernel_after, ours_after) = (carried(host)?, forwarded(host)?);
-        let (sent, received) = (ours_after.0 - ours.0, ours_after.1 - ours.1);
-        let by_kernel = (kernel_after.0 - kernel.0, kernel_after.1 - kernel.1);
-        told = format!("the programs sent {sent}, received {received}; the kernel {by_kernel:?}");
-        let is_all = sent >= 1000 - FEW && received >= 1000 - FEW && by_kernel.0 <= FEW && by_kernel.1 <= FEW;
-        Ok(is_all.then_some(()))
-    });
-    carried_all.context(told)
-}
-
 /// Adopts and releases on one host, then on both, while datagrams and a connection go on.
 fn nothing_is_lost(family: Family, options: &[&str]) -> Result<()> {
     let lab = Lab::with(2, Underlay::over(family))?;
@@ -64,29 +42,7 @@ fn nothing_is_lost(family: Family, options: &[&str]) -> Result<()> {
     let mut agents = agents(&lab)?;
     let stream = Stream::start(&one.netns, &two.netns, two.v4.into())?;
     let talk = Dialogue::start(&two.netns, &one.netns, one.v6.into())?;
-    let before: Vec<_> = lab.hosts.iter().map(Host::drops).collect::<Result<_>>()?;
-    for round in 0..3 {
-        let (first, second) = (lab.host(1 + round % 2), lab.host(2 - round % 2));
-        first.overlay(&["adopt", DEVICE])?;
-        known(first, 2)?;
-        carries(first, &stream)?;
-        talk.go_on(50)?;
-        second.overlay(&["adopt", DEVICE])?;
-        known(second, 2)?;
-        carries(second, &stream)?;
-        talk.go_on(50)?;
-        for host in [first, second] {
-            host.overlay(&["adopt", "--release", DEVICE])?;
-            ensure!(adopted(host)?.is_none(), "it is released");
-            stream.go_on(500)?;
-            talk.go_on(50)?;
-        }
-    }
-    for (host, before) in lab.hosts.iter().zip(&before) {
-        ensure!(host.drops_since(before)?.is_empty(), "{:?}", host.drops_since(before)?);
-    }
-    stream.finish()?;
-    talk.finish()?;
+    BRIDGED.loses_nothing(&lab, (stream, talk), |host| known(host, 2))?;
     for (agent, _) in &mut agents {
         ensure!(agent.signal(Signal::SIGTERM)? == Some(0), "it has to end well");
     }
@@ -223,7 +179,7 @@ fn a_station_that_moves_is_followed() -> Result<()> {
         let stream = Stream::start(&moved.netns, &stays.netns, stays.v4.into())?;
         if at == 1 {
             known(lab.host(2), 2)?;
-            carries(lab.host(2), &stream)?;
+            BRIDGED.carries(lab.host(2), &stream)?;
         }
         stream.finish()?;
     }
@@ -239,7 +195,7 @@ fn an_agent_that_is_killed_loses_nothing() -> Result<()> {
     host.overlay(&["adopt", DEVICE])?;
     let stream = Stream::start(&workloads[0].netns, &workloads[1].netns, workloads[1].v4.into())?;
     known(host, 2)?;
-    carries(host, &stream)?;
+    BRIDGED.carries(host, &stream)?;
     agent.send(Signal::SIGKILL)?;
     let lapsed = |wanted: bool| {
         wait_until(Instant::now() + agent::GENEROUS, || {
@@ -257,7 +213,7 @@ fn an_agent_that_is_killed_loses_nothing() -> Result<()> {
     let (_agent, again) = agent::run(host, &[])?;
     again.is_down_already();
     lapsed(false).context("a new agent goes on")?;
-    carries(host, &stream)?;
+    BRIDGED.carries(host, &stream)?;
     stream.finish().map(drop)
 }
 

@@ -1,59 +1,27 @@
 //! A `vxlan` device that is in no bridge and that the host routes into, as Flannel makes one: adopted like those that are.
 
-use std::{
-    net::{IpAddr, UdpSocket},
-    time::{Duration, Instant},
-};
+use std::net::{IpAddr, UdpSocket};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use overlay_common::Family;
 use overlay_tests::{
+    adopting::{FEW, ROUTED},
     agent::{self, soon},
     dialogue::Dialogue,
     frame::Mac,
-    kernel::{self, adopted, carried_by, forwarded_in},
+    kernel,
     overlay::{FAILED, Instance},
-    process::{Background, wait_until},
-    routed::{self, DEVICE, PORT, VNI, gateway, pods},
+    process::Background,
+    routed::{self, DEVICE, PORT, gateway, pods},
     stream::Stream,
     topology::{Host, Lab, Underlay, Workload},
     traffic,
     wire::{Direction, Wire},
 };
 
-/// Packets that the kernel has all the same.
-const FEW: u64 = 12;
-
-/// How long it may take until a thousand packets in a row go by the programs.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn carried(host: &Host) -> Result<(u64, u64)> {
-    carried_by(host, DEVICE)
-}
-
-fn forwarded(host: &Host) -> Result<(u64, u64)> {
-    forwarded_in(host, VNI)
-}
-
 fn agent(host: &Host) -> Result<(Background, Instance<'_>)> {
     agent::run(host, &["--port", PORT])
-}
-
-/// The programs of `host` carry a stream both ways, and the kernel's device stands still.
-fn carries(host: &Host, stream: &Stream) -> Result<()> {
-    let mut told = String::new();
-    let carried_all = wait_until(Instant::now() + PATIENCE, || {
-        let (kernel, ours) = (carried(host)?, forwarded(host)?);
-        stream.go_on(1000)?;
-        let (kernel_after, ours_after) = (carried(host)?, forwarded(host)?);
-        let (sent, received) = (ours_after.0 - ours.0, ours_after.1 - ours.1);
-        let by_kernel = (kernel_after.0 - kernel.0, kernel_after.1 - kernel.1);
-        told = format!("the programs sent {sent}, received {received}; the kernel {by_kernel:?}");
-        let is_all = sent >= 1000 - FEW && received >= 1000 - FEW && by_kernel.0 <= FEW && by_kernel.1 <= FEW;
-        Ok(is_all.then_some(()))
-    });
-    carried_all.context(told)
 }
 
 /// Adopts and releases on one host, then on both, while datagrams between pods and a connection between hosts go on.
@@ -64,28 +32,7 @@ fn nothing_is_lost(family: Family, options: &[&str]) -> Result<()> {
     let [one, two] = [lab.host(1), lab.host(2)];
     let stream = Stream::start(&pods[0].netns, &pods[1].netns, pods[1].v4.into())?;
     let talk = Dialogue::start(&two.netns, &one.netns, gateway(1).into())?;
-    let before: Vec<_> = lab.hosts.iter().map(Host::drops).collect::<Result<_>>()?;
-    for round in 0..3 {
-        let (first, second) = (lab.host(1 + round % 2), lab.host(2 - round % 2));
-        for host in [first, second] {
-            host.overlay(&["adopt", DEVICE])?;
-            carries(host, &stream)?;
-            talk.go_on(50)?;
-        }
-        for host in [first, second] {
-            host.overlay(&["adopt", "--release", DEVICE])?;
-            ensure!(adopted(host)?.is_none(), "it is released");
-            let ours = forwarded(host)?;
-            stream.go_on(500)?;
-            talk.go_on(50)?;
-            ensure!(forwarded(host)? == ours, "the programs have no frame any more");
-        }
-    }
-    for (host, before) in lab.hosts.iter().zip(&before) {
-        ensure!(host.drops_since(before)?.is_empty(), "{:?}", host.drops_since(before)?);
-    }
-    stream.finish()?;
-    talk.finish()?;
+    ROUTED.loses_nothing(&lab, (stream, talk), |_| Ok(()))?;
     for (agent, _) in &mut agents {
         ensure!(agent.signal(Signal::SIGTERM)? == Some(0), "it has to end well");
     }
@@ -110,7 +57,7 @@ fn nothing_is_lost_over_ipv6_with_checksums() -> Result<()> {
 /// Waits until the programs of a host have carried packets both ways between two pods.
 fn known(host: &Host, pods: &[Workload]) -> Result<()> {
     let stream = Stream::start(&pods[0].netns, &pods[1].netns, pods[1].v4.into())?;
-    carries(host, &stream)?;
+    ROUTED.carries(host, &stream)?;
     stream.finish().map(drop)
 }
 
@@ -123,7 +70,7 @@ fn all_arrives(underlay: Underlay, options: &[&str]) -> Result<()> {
     host.overlay(&["adopt", DEVICE])?;
     known(host, &pods)?;
     let [one, two] = [&pods[0].netns, &pods[1].netns];
-    let (kernel, ours) = (carried(host)?, forwarded(host)?);
+    let (kernel, ours) = (ROUTED.carried(host)?, ROUTED.forwarded(host)?);
     let other = &lab.host(2).netns;
     let ways: [(_, _, IpAddr); 8] = [
         (one, two, pods[1].v4.into()),
@@ -141,7 +88,7 @@ fn all_arrives(underlay: Underlay, options: &[&str]) -> Result<()> {
         traffic::udp(from, to, address, &[0, 1, 512, 1200, 1372, 1373, 4000])?;
         traffic::udp_segmented(from, to, address, 1000, 20)?;
     }
-    let (kernel_after, ours_after) = (carried(host)?, forwarded(host)?);
+    let (kernel_after, ours_after) = (ROUTED.carried(host)?, ROUTED.forwarded(host)?);
     let (sent, received) = (ours_after.0 - ours.0, ours_after.1 - ours.1);
     // Four times four megabytes each way, and answers.
     ensure!(sent > 11_000 && received > 11_000, "the programs sent {sent} and received {received}");
@@ -182,11 +129,11 @@ fn a_large_piece_of_tcp_stays_whole() -> Result<()> {
     known(host, &pods)?;
     for (from, to, at) in [(host, other, other), (other, host, host)] {
         let wire = Wire::open(&at.netns, &at.uplink, Direction::In)?;
-        let kernel = carried(host)?;
+        let kernel = ROUTED.carried(host)?;
         traffic::tcp(&from.netns, &to.netns, gateway(to.number).into(), 1 << 24)?;
         let largest = wire.collect(|_| true)?.iter().map(|frame| frame.bytes.len()).max();
         ensure!(largest > Some(60_000), "the largest had {largest:?} bytes");
-        let after = carried(host)?;
+        let after = ROUTED.carried(host)?;
         ensure!(after.0 - kernel.0 <= FEW && after.1 - kernel.1 <= FEW, "{kernel:?} and then {after:?}");
     }
     Ok(())
@@ -209,7 +156,7 @@ fn bytes_on_the_wire_are_those_of_the_device() -> Result<()> {
     };
     let kernel = seen("a packet of the kernel")?;
     host.overlay(&["adopt", DEVICE])?;
-    carries(host, &stream)?;
+    ROUTED.carries(host, &stream)?;
     let ours = seen("a packet of the programs")?;
     // The ids differ, and so do their checksums and the payload; the source ports are of the same range.
     for at in [0..18, 20..24, 26..34, 36..64, 72..74, 76..86] {
@@ -239,17 +186,17 @@ fn a_station_that_moves_is_followed() -> Result<()> {
         routed::behind(host, station, at.vtep)?;
         let is_it = |bytes: &[u8]| bytes.len() > 92 && bytes[50..56] == station.0 && bytes[92..] == [number];
         soon("the station is found where it is", || {
-            let before = forwarded(host)?;
+            let before = ROUTED.forwarded(host)?;
             sender.send_to(&[number], (pods[1].v4, 7000))?;
             let came = wire.collect(|frame| is_it(&frame.bytes))?;
-            Ok((!came.is_empty() && forwarded(host)?.0 == before.0 + 1).then_some(()))
+            Ok((!came.is_empty() && ROUTED.forwarded(host)?.0 == before.0 + 1).then_some(()))
         })?;
     }
     kernel::bridge(host, &format!("fdb del {station} dev {DEVICE} self"))?;
     soon("what the kernel does not know is left to it", || {
-        let ours = forwarded(host)?;
+        let ours = ROUTED.forwarded(host)?;
         sender.send_to(&[0], (pods[1].v4, 7000))?;
-        Ok((forwarded(host)? == ours).then_some(()))
+        Ok((ROUTED.forwarded(host)? == ours).then_some(()))
     })
 }
 
@@ -264,9 +211,12 @@ fn what_is_for_another_address_than_the_device_s_stays_with_the_kernel() -> Resu
     let stranger = Mac([0x02, 0, 0, 0, 0xf1, 0x99]);
     routed::behind(other, stranger, host.vtep)?;
     other.netns.ip(&format!("neigh replace 10.244.1.0 lladdr {stranger} dev {DEVICE} nud permanent"))?;
-    let (kernel, ours) = (carried(host)?, forwarded(host)?);
+    let (kernel, ours) = (ROUTED.carried(host)?, ROUTED.forwarded(host)?);
     traffic::no_ping(&pods[1].netns, pods[0].v4.into())?;
-    ensure!(carried(host)?.1 >= kernel.1 + 3 && forwarded(host)? == ours, "the kernel has them");
+    ensure!(
+        ROUTED.carried(host)?.1 >= kernel.1 + 3 && ROUTED.forwarded(host)? == ours,
+        "the kernel has them"
+    );
     Ok(())
 }
 
@@ -304,7 +254,7 @@ fn the_device_is_as_it_was_without_tcx() -> Result<()> {
     let stream = Stream::start(&pods[0].netns, &pods[1].netns, pods[1].v4.into())?;
     for _ in 0..2 {
         host.overlay(&["adopt", DEVICE])?;
-        carries(host, &stream)?;
+        ROUTED.carries(host, &stream)?;
         ensure!(qdiscs()?.contains("clsact"), "it is by clsact: {}", qdiscs()?);
         host.overlay(&["adopt", "--release", DEVICE])?;
         ensure!(qdiscs()? == before, "the device is not as it was: {}", qdiscs()?);
