@@ -41,70 +41,31 @@ pub(crate) fn left<T>(found: Option<T>, why: Left) -> Option<T> {
     found
 }
 
-/// Writes down that the kernel shall have the frame. In a stack frame of its own, since its callers' are short.
-#[cfg(feature = "explain")]
-#[inline(never)]
-pub(crate) fn note_left(why: Left) -> u32 {
-    note(|| Step::Left(why));
-    0
+/// Makes functions that write a step down in a stack frame of their own, since those of their callers are short.
+macro_rules! in_a_frame_of_its_own {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),+) => $step:expr;)+) => {$(
+        $(#[$doc])*
+        #[cfg_attr(feature = "explain", inline(never))]
+        #[cfg_attr(not(feature = "explain"), inline(always))]
+        pub(crate) fn $name($($argument: $type),+) -> u32 {
+            note(|| $step);
+            0
+        }
+    )+};
 }
 
-/// Nothing is written down.
-#[cfg(not(feature = "explain"))]
-#[inline(always)]
-pub(crate) fn note_left(_: Left) {}
-
-/// Writes down the way to a remote VTEP. In a stack frame of its own, too.
-#[cfg(feature = "explain")]
-#[inline(never)]
-pub(crate) fn note_way(uplink: u32, mtu: u16, is_resolved: bool) -> u32 {
-    note(|| Step::NextHop(IfIndex::new(uplink), mtu, is_resolved));
-    0
+in_a_frame_of_its_own! {
+    /// Writes down that the kernel shall have the frame.
+    note_left(why: Left) => Step::Left(why);
+    /// Writes down the way to a remote VTEP.
+    note_way(uplink: u32, mtu: u16, is_resolved: bool) => Step::NextHop(IfIndex::new(uplink), mtu, is_resolved);
+    /// Writes down where a frame is sent.
+    note_redirect(device: IfIndex, hand: Hand) => Step::Redirect(device, hand);
+    /// Writes down what was found of segment `vni` among those that are adopted.
+    note_lease(vni: Vni, lease: Lease) => Step::Adopted(Some(vni), lease);
+    /// Writes down the segment of a bridge member; 0: it is none.
+    note_member(device: IfIndex, vni: u32) => Step::BridgePort(device, Vni::new(vni));
 }
-
-/// Nothing is written down.
-#[cfg(not(feature = "explain"))]
-#[inline(always)]
-pub(crate) fn note_way(_: u32, _: u16, _: bool) {}
-
-/// Writes down where a frame is sent. In a stack frame of its own, too.
-#[cfg(feature = "explain")]
-#[inline(never)]
-pub(crate) fn note_redirect(device: IfIndex, hand: Hand) -> u32 {
-    note(|| Step::Redirect(device, hand));
-    0
-}
-
-/// Nothing is written down.
-#[cfg(not(feature = "explain"))]
-#[inline(always)]
-pub(crate) fn note_redirect(_: IfIndex, _: Hand) {}
-
-/// Writes down what was found of segment `vni` among those that are adopted. In a stack frame of its own, too.
-#[cfg(feature = "explain")]
-#[inline(never)]
-pub(crate) fn note_lease(vni: Vni, lease: Lease) -> u32 {
-    note(|| Step::Adopted(Some(vni), lease));
-    0
-}
-
-/// Nothing is written down.
-#[cfg(not(feature = "explain"))]
-#[inline(always)]
-pub(crate) fn note_lease(_: Vni, _: Lease) {}
-
-/// Writes down the segment of a bridge member; 0: it is none. In a stack frame of its own, too.
-#[cfg(feature = "explain")]
-#[inline(never)]
-pub(crate) fn note_member(device: IfIndex, vni: u32) -> u32 {
-    note(|| Step::BridgePort(device, Vni::new(vni)));
-    0
-}
-
-/// Nothing is written down.
-#[cfg(not(feature = "explain"))]
-#[inline(always)]
-pub(crate) fn note_member(_: IfIndex, _: u32) {}
 
 /// Nothing is written down.
 #[cfg(not(feature = "explain"))]

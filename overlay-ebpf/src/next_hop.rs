@@ -116,7 +116,7 @@ pub(crate) fn find(
     let hop = next_hops::get(slot).ok_or(DropReason::UnknownVtep)?;
     if !hop.is_good(slot, now) {
         if !vtep.is_group() {
-            return look_up(ask_apart(skb, id, slot, load.ip_len), id, vtep, slot, hop, now, load);
+            return look_up(|| ask_apart(skb, id, slot, load.ip_len), id, vtep, slot, hop, now, load);
         }
         *hop = to_group(skb, vtep, slot, now)?;
     }
@@ -143,18 +143,18 @@ pub(crate) fn resolved(
         return None;
     }
     if !hop.is_good(slot, now) {
-        let code = ask(context, vtep, slot.lot(), load.ip_len);
-        let way = look_up(code, id, vtep, slot, hop, now, load).ok()?;
+        let ask = || ask(context, vtep, slot.lot(), load.ip_len);
+        let way = look_up(ask, id, vtep, slot, hop, now, load).ok()?;
         return way.hop.filter(|_| way.is_resolved);
     }
     if hop.carries(load.ip_len) { Some(hop) } else { None }
 }
 
-/// Reads what the FIB answered, and keeps a complete answer in `hop`, the place of `slot`. What it shares out equal-cost routes by is the same for all flows
+/// Has the FIB asked, unless the packet is too big in any case, and keeps a complete answer in `hop`, the place of `slot`. What it shares out equal-cost routes by is the same for all flows
 /// of a lot: addresses, and by its settings ports (`fib_multipath_hash_policy`) or the flow label.
 #[inline(always)]
 fn look_up(
-    code: u32,
+    ask: impl FnOnce() -> u32,
     id: VtepId,
     vtep: &Vtep,
     slot: Slot,
@@ -165,6 +165,7 @@ fn look_up(
     if heeds_told && ip_len > u32::from(path_mtus::get(id, now)) {
         return Err(DropReason::TooBig);
     }
+    let code = ask();
     let params = flooding::fib().ok_or(DropReason::NoRoute)?;
     match code {
         BPF_FIB_LKUP_RET_SUCCESS => {

@@ -176,7 +176,7 @@ extern "C" fn tell_drop(skb: *mut __sk_buff) -> u32 {
     let vni = device.and_then(ports::get).and_then(|port| port.vni()).map_or(0, Vni::get);
     desk.event =
         Event { kind, reason: reason as u8, vni, device: device.map_or(0, IfIndex::get), ..Event::default() };
-    events::tell(skb.raw(), wanted, skb.len())
+    events::tell_event(skb.raw(), wanted, skb.len())
 }
 
 #[inline(never)]
@@ -201,7 +201,7 @@ extern "C" fn tell_station(skb: *mut __sk_buff, what: u64, mac: u64, place: u64)
     event.vni = what as u32;
     event.device = skb.device().map_or(0, IfIndex::get);
     event.mac = MacAddr::from_word(mac);
-    events::tell(skb.raw(), wanted, skb.len())
+    events::tell_event(skb.raw(), wanted, skb.len())
 }
 
 #[inline(never)]
@@ -224,7 +224,7 @@ extern "C" fn tell_frame(skb: *mut __sk_buff, vni: u32) -> u32 {
         number: desk.number,
         ..Event::default()
     };
-    desk.captured = events::tell(skb.raw(), wanted, skb.len());
+    desk.captured = events::tell_event(skb.raw(), wanted, skb.len());
     desk.captured
 }
 
@@ -242,7 +242,7 @@ extern "C" fn tell_place(skb: *mut __sk_buff, vni: u32, device: u32, vtep: u32) 
         ..Event::default()
     };
     let to = desk.captured;
-    events::tell(skb, to, 0)
+    events::tell_event(skb, to, 0)
 }
 
 #[inline(never)]
@@ -258,5 +258,5 @@ extern "C" fn tell_verdict(skb: *mut __sk_buff, verdict: u32, reason: u32) -> u3
         ..Event::default()
     };
     let to = desk.captured;
-    events::tell(skb, to, 0)
+    events::tell_event(skb, to, 0)
 }

@@ -31,8 +31,7 @@ pub(crate) fn get(vni: Vni, now: u64) -> Option<&'static Adopted> {
         Some(_) => Lease::Over,
     };
     explain::note_lease(vni, lease);
-    let adopted = found?;
-    if adopted.lease() > now { Some(adopted) } else { None }
+    found.filter(|_| lease == Lease::Good)
 }
 
 /// Whether segment `vni` is adopted, whatever its lease.

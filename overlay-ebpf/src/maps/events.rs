@@ -71,15 +71,10 @@ pub(crate) fn is_within_rate(kind: u8, now: u64) -> bool {
 }
 
 /// Tells the event on this CPU's desk to the listeners with a bit in `to`; those that it reached. What found no room is counted.
-#[inline(always)]
-pub(crate) fn tell(skb: *mut __sk_buff, to: u32, len: u32) -> u32 {
-    tell_event(skb, to, len)
-}
-
 /// Exported, so that the verifier walks it once.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn tell_event(skb: *mut __sk_buff, to: u32, len: u32) -> u32 {
+pub(crate) extern "C" fn tell_event(skb: *mut __sk_buff, to: u32, len: u32) -> u32 {
     let Some(desk) = desk() else { return 0 };
     let event = &mut desk.event;
     // SAFETY: the helper takes nothing.
